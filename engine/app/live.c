@@ -1,0 +1,464 @@
+// The living host: opening in the order of need, the beat, the way down.
+//
+// Callbacks of the loop become inputs. One that arrives while a turn runs (an effect that fails at once) waits in the
+// queue until the turn is over, so that turns never nest. The way down: stop listening, answer what is under way,
+// commit, write the recording; in under a second.
+
+#include "live.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "beat.h"
+#include "check.h"
+#include "clock.h"
+#include "duration.h"
+#include "mem.h"
+#include "path.h"
+
+#define STOP_NS (800 * NS_PER_MS)
+#define STEP_NS (500 * NS_PER_MS)
+
+struct live_input {
+  struct list node;
+  struct input input;
+  char *name, *body;
+};
+
+void live_log(struct live *live, const char *level, const char *format, ...)
+{
+  char text[1200];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  if (live->config.on_log) {
+    live->config.on_log(live->config.userdata, level, text);
+    return;
+  }
+  char time[CLOCK_TEXT_MAX];
+  fprintf(stderr, "%s %-5s %s\n", clock_format(live->clock->wall_ns(live->clock), time), level, text);
+}
+
+// --- recording
+
+static void record_into(struct recorder *recorder, struct input_clock *clock, const struct input *input)
+{
+  struct buf out = { 0 };
+  if (!recorder) return;
+  input_encode(input, clock, &out);
+  recorder_append(recorder, (uint8_t)input->kind, buf_view(&out));
+  buf_free(&out);
+}
+
+// What makes a segment readable by itself: seed and mode, the numbers of paths, the texts of policies.
+static void begin_segment(void *userdata, struct recorder *recorder)
+{
+  struct live *live = userdata;
+  struct input_clock *clock = recorder == live->seconds ? &live->seconds_clock : &live->beats_clock;
+  *clock = (struct input_clock){ 0 };
+  if (!live->engine) return; // the very first: START is recorded as an input
+  struct input base = { .now_ns = live->engine->now_ns, .wall_ns = live->engine->wall_ns, .code = INPUT_PREAMBLE };
+  size_t at = 0;
+  for (struct map_entry *entry; (entry = map_next(&live->sources, &at));) {
+    struct input input = base;
+    input.kind = INPUT_SOURCE;
+    input.name = view_of(entry->key);
+    input.body = view_of(entry->value);
+    record_into(recorder, clock, &input);
+  }
+  struct input reload = base;
+  reload.kind = INPUT_RELOAD;
+  record_into(recorder, clock, &reload);
+  for (uint32_t i = 0; i < live->engine->path_count; i++) {
+    struct buf body = { 0 };
+    beat_declaration(live->engine->path_index[i], &body);
+    struct input input = base;
+    input.kind = INPUT_CALL;
+    input.name = view_of("path.declare");
+    input.body = buf_view(&body);
+    record_into(recorder, clock, &input);
+    buf_free(&body);
+  }
+}
+
+void live_record(struct live *live, struct input *input)
+{
+  input->now_ns = live->clock->now_ns(live->clock);
+  input->wall_ns = live->clock->wall_ns(live->clock);
+  record_into(live->beats, &live->beats_clock, input);
+}
+
+// --- inputs
+
+static void apply(struct live *live, struct input *input)
+{
+  live_record(live, input);
+  live->in_turn = true;
+  engine_input(live->engine, input);
+  live->in_turn = false;
+}
+
+static void drain_queue(struct live *live)
+{
+  while (!list_empty(&live->queue)) {
+    struct live_input *queued = list_entry(live->queue.next, struct live_input, node);
+    list_remove(&queued->node);
+    apply(live, &queued->input);
+    mem_free(queued->name);
+    mem_free(queued->body);
+    mem_free(queued);
+  }
+}
+
+void live_input(struct live *live, struct input input)
+{
+  if (live->in_turn) {
+    struct live_input *queued = mem_must(sizeof *queued);
+    queued->input = input;
+    queued->name = mem_must_copy_n(input.name.data ? input.name.data : "", input.name.size);
+    queued->body = mem_must_copy_n(input.body.data ? input.body.data : "", input.body.size);
+    queued->input.name.data = queued->name;
+    queued->input.body.data = queued->body;
+    list_append(&live->queue, &queued->node);
+    return;
+  }
+  apply(live, &input);
+  drain_queue(live);
+}
+
+// --- the beat
+
+static void tell_routes(struct live *live)
+{
+  nines *engine = live->engine;
+  if (!live->statsd || live->routes_version == engine->paths_changed) return;
+  live->routes_version = engine->paths_changed;
+  struct statsd_route *routes = mem_must((size_t)engine->path_count * 2 * sizeof *routes + 1);
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < engine->path_count; i++) {
+    nines_path *path = engine->path_index[i];
+    struct meter *meter = path->declared_by ? path_meter(path, WRITER_STATSD) : NULL;
+    if (!meter) continue;
+    int64_t slow_ns = atomic_load_explicit(&path->slow_over_ns, memory_order_relaxed);
+    routes[count++] = (struct statsd_route){ path->name, meter, slow_ns };
+    if (path->settings.statsd) routes[count++] = (struct statsd_route){ path->settings.statsd, meter, slow_ns };
+  }
+  if (statsd_set_routes(live->statsd, routes, count) < 0) live->routes_version = UINT64_MAX; // again at the next beat
+  mem_free(routes);
+}
+
+static void check_clock(struct live *live)
+{
+  int64_t step_ns = clock_step_ns(live->clock);
+  if (llabs(step_ns) < STEP_NS) return;
+  clock_reanchor(live->clock);
+  live_input(live, (struct input){ .kind = INPUT_STEP, .op = (uint64_t)step_ns });
+}
+
+static void each_second(struct live *live, int64_t now_ns, int64_t wall_ns)
+{
+  struct status status = { 0 };
+  live->second_wall_ns = wall_ns;
+  check_clock(live);
+  if (!live->seconds) return;
+  struct buf body = { 0 };
+  engine_collect_second(live->engine, &body);
+  if (body.size) {
+    struct input input = { .kind = INPUT_BEAT, .now_ns = now_ns, .wall_ns = wall_ns, .body = buf_view(&body) };
+    record_into(live->seconds, &live->seconds_clock, &input);
+  }
+  if (recorder_flush(live->seconds, now_ns, wall_ns, &status) < 0)
+    live_log(live, "error", "recording: %s", status.text);
+  buf_free(&body);
+}
+
+static void on_beat(void *userdata)
+{
+  struct live *live = userdata;
+  struct status status = { 0 };
+  int64_t now_ns = live->clock->now_ns(live->clock), wall_ns = live->clock->wall_ns(live->clock);
+  int64_t late_ns = live->last_beat_ns ? now_ns - live->last_beat_ns - BEAT_NS : 0;
+  live->last_beat_ns = now_ns;
+  if (late_ns > live->late_ns_max) live->late_ns_max = late_ns;
+  buf_clear(&live->beat);
+  engine_collect(live->engine, &live->beat);
+  live_input(live, (struct input){ .kind = INPUT_BEAT, .body = buf_view(&live->beat) });
+  tell_routes(live);
+  if (live->beats && recorder_flush(live->beats, now_ns, wall_ns, &status) < 0)
+    live_log(live, "error", "recording: %s", status.text);
+  if (wall_ns / NS_PER_S != live->second_wall_ns / NS_PER_S) each_second(live, now_ns, wall_ns);
+}
+
+static void on_wake(void *userdata)
+{
+  struct live *live = userdata;
+  live_store_poll(live);
+  if (atomic_exchange(&live->reload_asked, 0)) {
+    struct status status = { 0 };
+    if (live_sources(live, &status) < 0) live_log(live, "error", "reload: %s", status.text);
+  }
+}
+
+static void store_wake(void *userdata)
+{
+  loop_wake(((struct live *)userdata)->loop);
+}
+
+static void on_signal(void *userdata, int signal)
+{
+  struct live *live = userdata;
+  if (signal == SIGHUP)
+    live_reload(live);
+  else
+    live_stop(live);
+}
+
+static void on_event(void *userdata, const struct event *event)
+{
+  struct live *live = userdata;
+  api_event(live, event);
+  if (live->config.on_event) live->config.on_event(live->config.userdata, event);
+}
+
+// --- opening
+
+static int make_dir(const char *dir, struct status *status)
+{
+  if (mkdir(dir, 0700) == 0 || access(dir, W_OK | X_OK) == 0) return 0;
+  return status_set(status, NINES_EIO, "cannot make or write the data directory %s: %m", dir);
+}
+
+static char *in_data(const struct live *live, const char *name)
+{
+  struct buf path = { 0 };
+  buf_printf(&path, "%s/%s", live->settings->data, name);
+  return path.data;
+}
+
+static int open_recorders(struct live *live, struct status *status)
+{
+  struct status notice = { 0 };
+  int64_t now_ns = live->clock->now_ns(live->clock), wall_ns = live->clock->wall_ns(live->clock);
+  char *dir = in_data(live, "recording");
+  struct recorder_config beats = { .dir = dir,
+                                   .prefix = "beats",
+                                   .total_bytes = (size_t)live->settings->record_bytes_max,
+                                   .on_segment = begin_segment,
+                                   .userdata = live };
+  struct recorder_config seconds = beats;
+  seconds.prefix = "seconds";
+  int code = recorder_open(&live->beats, &beats, now_ns, wall_ns, &notice, status);
+  if (code == 0 && notice.text[0]) live_log(live, "warn", "%s", notice.text);
+  notice.text[0] = '\0';
+  if (code == 0) code = recorder_open(&live->seconds, &seconds, now_ns, wall_ns, &notice, status);
+  if (code == 0 && notice.text[0]) live_log(live, "warn", "%s", notice.text);
+  mem_free(dir);
+  return code;
+}
+
+static int open_data(struct live *live, struct status *status)
+{
+  struct status notice = { 0 };
+  if (!live->dir) return 0;
+  int code = make_dir(live->settings->data, status);
+  if (code < 0) return code;
+  struct store_config store = { .dir = live->settings->data, .wake = store_wake, .userdata = live };
+  code = store_open(&live->store, &store, &notice, status);
+  if (code < 0) return code;
+  if (notice.text[0]) live_log(live, "warn", "%s", notice.text);
+  return open_recorders(live, status);
+}
+
+static int open_effects(struct live *live, struct status *status)
+{
+  char *dir = live->dir ? in_data(live, "commands") : mem_must_copy("/tmp");
+  int code = commander_open(&live->commander, live->loop, dir, status);
+  mem_free(dir);
+  if (code < 0) return code;
+  live->fetcher = fetcher_open(live->loop);
+  live->courier = courier_open(live->loop, live->fetcher, live->commander, live_delivered, live);
+  return 0;
+}
+
+static int open_engine(struct live *live, struct status *status)
+{
+  char *arena = live->dir ? in_data(live, "arena") : NULL;
+  struct engine_config config = { .settings = live->settings,
+                                  .door = live_door(live),
+                                  .seed = live->seed,
+                                  .arena_path = arena,
+                                  .now_ns = live->clock->now_ns(live->clock),
+                                  .wall_ns = live->clock->wall_ns(live->clock) };
+  int code = engine_open(&live->engine, &config, status);
+  mem_free(arena);
+  if (code < 0) return code;
+  live->series = series_open(20000, NS_PER_H);
+  live->engine->series = live->series;
+  live->engine->host = live;
+  if (live->config.observe) live->engine->observe = true;
+  events_subscribe(live->engine->events, "*", on_event, live);
+  return 0;
+}
+
+static int open_ears(struct live *live, struct status *status)
+{
+  if (!live->dir) return 0;
+  char *socket = in_data(live, "nines.sock");
+  struct serve_config serve = {
+    .address = live->settings->listen, .socket = socket, .handle = api_handle, .userdata = live
+  };
+  int code = serve_open(&live->serve, live->loop, &serve, status);
+  mem_free(socket);
+  if (code < 0) return code;
+  if (live->settings->statsd) {
+    struct statsd_config statsd = { .address = live->settings->statsd,
+                                    .series = live->series,
+                                    .now_ns = clock_coarse_ns };
+    code = statsd_open(&live->statsd, &statsd, status);
+  }
+  return code;
+}
+
+static int open_signals(struct live *live, struct status *status)
+{
+  static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+  for (size_t i = 0; live->config.signals && i < sizeof signals / sizeof *signals; i++) {
+    int code = loop_on_signal(live->loop, signals[i], on_signal, live, status);
+    if (code < 0) return code;
+  }
+  return 0;
+}
+
+static void start_input(struct live *live)
+{
+  struct buf body = { 0 };
+  buf_printf(&body, "{\"seed\":\"%llu\",\"observe\":%s,\"version\":\"%s\"}", (unsigned long long)live->seed,
+             live->engine->observe ? "true" : "false", NINES_VERSION);
+  live_input(live, (struct input){ .kind = INPUT_START, .body = buf_view(&body) });
+  buf_free(&body);
+}
+
+static int open_all(struct live *live, struct status *status)
+{
+  int code = loop_open(&live->loop, status);
+  if (code == 0) code = live_settings(live, status);
+  if (code == 0) code = open_data(live, status);
+  if (code == 0) code = open_effects(live, status);
+  if (code == 0) code = open_engine(live, status);
+  // Ears before policies: a taken port is found before a crashed deployment is settled.
+  if (code == 0) code = open_ears(live, status);
+  if (code == 0) code = open_signals(live, status);
+  if (code < 0) return code;
+  loop_on_wake(live->loop, on_wake, live);
+  start_input(live);
+  code = live_sources(live, status);
+  if (code < 0) return code;
+  code = live_watch(live, status);
+  if (code < 0) return code;
+  return loop_every(live->loop, BEAT_NS, BEAT_NS, on_beat, live) ? 0
+                                                                 : status_set(status, NINES_ENOMEM, "out of memory");
+}
+
+int live_open(struct live **out, const struct live_config *config, struct status *status)
+{
+  struct live *live = mem_must(sizeof *live);
+  *out = NULL;
+  live->config = *config;
+  live->clock = clock_system_open();
+  live->seed = config->seed ? config->seed : rng_system_seed();
+  list_init(&live->queue);
+  list_init(&live->tickets);
+  list_init(&live->streams);
+  list_init(&live->backups);
+  list_init(&live->watches);
+  if (config->dir) {
+    char *absolute = realpath(config->dir, NULL);
+    if (!absolute) {
+      int code = status_set(status, NINES_ENOTFOUND, "there is no project directory %s; `nines init %s` makes one",
+                            config->dir, config->dir);
+      live_close(live);
+      return code;
+    }
+    live->dir = mem_must_copy(absolute);
+    free(absolute);
+  }
+  int code = open_all(live, status);
+  if (code < 0) {
+    live_close(live);
+    return code;
+  }
+  *out = live;
+  return 0;
+}
+
+void live_close(struct live *live)
+{
+  if (!live) return;
+  if (live->statsd) statsd_close(live->statsd);
+  api_close(live);
+  if (live->serve) serve_close(live->serve);
+  api_fini(live);
+  engine_close(live->engine);
+  live->engine = NULL;
+  live_door_close(live);
+  if (live->fetcher) fetcher_close(live->fetcher);
+  if (live->commander) commander_close(live->commander);
+  if (live->courier) courier_close(live->courier);
+  if (live->store) store_close(live->store);
+  recorder_close(live->beats);
+  recorder_close(live->seconds);
+  live_files_close(live);
+  if (live->series) series_close(live->series);
+  if (live->loop) loop_close(live->loop);
+  list_each (node, &live->queue) {
+    struct live_input *queued = list_entry(node, struct live_input, node);
+    mem_free(queued->name);
+    mem_free(queued->body);
+    mem_free(queued);
+  }
+  observations_fini(&live->observations);
+  buf_free(&live->beat);
+  settings_free(live->settings);
+  clock_system_close(live->clock);
+  mem_free(live->dir);
+  mem_free(live);
+}
+
+// --- turning
+
+void live_stop(struct live *live)
+{
+  atomic_store(&live->stop_asked, 1);
+  loop_wake(live->loop);
+}
+
+void live_reload(struct live *live)
+{
+  atomic_store(&live->reload_asked, 1);
+  loop_wake(live->loop);
+}
+
+static bool drained(const struct live *live)
+{
+  return (!live->serve || serve_idle(live->serve)) && list_empty(&live->tickets) && list_empty(&live->queue);
+}
+
+int live_turn(struct live *live, int64_t wait_max_ns)
+{
+  int code = loop_turn(live->loop, wait_max_ns);
+  if (code < 0) return code;
+  if (!atomic_load(&live->stop_asked)) return 0;
+  int64_t now_ns = live->clock->now_ns(live->clock);
+  if (!live->stopping) {
+    live->stopping = true;
+    live->stop_deadline_ns = now_ns + STOP_NS;
+    api_close(live);
+    if (live->serve) serve_drain(live->serve);
+  }
+  return drained(live) || now_ns >= live->stop_deadline_ns;
+}

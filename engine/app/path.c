@@ -1,0 +1,608 @@
+// Critical paths: meters in, judgements out.
+//
+// Recording touches one meter of the caller's own. Once a beat the loop sums the meters that changed into the windows
+// and feeds both objectives' breach tests; nothing is judged without new observations, because silence is neither
+// breach nor recovery.
+
+#include "path.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "alert.h"
+#include "check.h"
+#include "duration.h"
+#include "mem.h"
+#include "service.h"
+
+static struct meter *meter_make(nines_path *path, uint32_t writer, struct status *status)
+{
+  struct meter *known = atomic_load_explicit(&path->meters[writer], memory_order_relaxed);
+  if (known) return known;
+  struct buf name = { 0 };
+  buf_printf(&name, "%s/%u", path->name, writer);
+  struct arena_slot slot;
+  int code = arena_object(path->engine->arena, ARENA_METER, buf_view(&name), sizeof(struct meter), &slot, status);
+  buf_free(&name);
+  if (code < 0) return NULL;
+  struct meter *meter = arena_at(path->engine->arena, slot.offset);
+  atomic_store_explicit(&path->meters[writer], meter, memory_order_release);
+  return meter;
+}
+
+struct meter *path_meter(nines_path *path, uint32_t writer)
+{
+  struct status status = { 0 };
+  struct meter *meter = meter_make(path, writer, &status);
+  if (!meter) engine_log(path->engine, "error", "%s", status.text);
+  return meter;
+}
+
+// Meters of an earlier life, whoever writes them now.
+static void meters_find(nines_path *path)
+{
+  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
+    struct buf name = { 0 };
+    struct arena_slot slot;
+    buf_printf(&name, "%s/%u", path->name, writer);
+    if (arena_find(path->engine->arena, ARENA_METER, buf_view(&name), &slot) && slot.size_bytes == sizeof(struct meter))
+      atomic_store_explicit(&path->meters[writer], arena_at(path->engine->arena, slot.offset), memory_order_release);
+    buf_free(&name);
+  }
+}
+
+void nines_path_record(nines_path *path, int ok, int64_t duration_ns)
+{
+  uint32_t writer = writers_mine(&path->engine->writers);
+  int64_t slow_over_ns = atomic_load_explicit(&path->slow_over_ns, memory_order_relaxed);
+  struct meter *meter = atomic_load_explicit(&path->meters[writer], memory_order_acquire);
+  if (meter && writer != WRITER_SHARED) {
+    meter_record(meter, ok != 0, duration_ns, slow_over_ns, 1);
+    return;
+  }
+  // The loop gives this writer a meter of its own at the next beat.
+  if (!meter) atomic_fetch_or_explicit(&path->wanted, 1u << writer, memory_order_relaxed);
+  meter = atomic_load_explicit(&path->meters[WRITER_SHARED], memory_order_acquire);
+  meter_record_shared(meter, ok != 0, duration_ns, slow_over_ns, 1);
+}
+
+struct tally path_tally(const nines_path *path)
+{
+  struct tally sum = { 0 };
+  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
+    const struct meter *meter = atomic_load_explicit(&path->meters[writer], memory_order_acquire);
+    if (meter) sum = tally_add(sum, meter_tally(meter));
+  }
+  return sum;
+}
+
+static void path_latency(void *userdata, uint32_t count[static HISTOGRAM_BUCKETS])
+{
+  const nines_path *path = userdata;
+  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
+    const struct meter *meter = atomic_load_explicit(&path->meters[writer], memory_order_acquire);
+    if (meter) meter_add_latency(meter, count);
+  }
+}
+
+static void path_timed(const nines_path *path, uint64_t *timed, uint64_t *sum_us)
+{
+  *timed = *sum_us = 0;
+  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
+    const struct meter *meter = atomic_load_explicit(&path->meters[writer], memory_order_acquire);
+    if (!meter) continue;
+    *timed += atomic_load_explicit(&meter->timed, memory_order_relaxed);
+    *sum_us += atomic_load_explicit(&meter->sum_us, memory_order_relaxed);
+  }
+}
+
+static int quantile_keep(nines_path *path, int64_t window_ns, struct status *status)
+{
+  nines *engine = path->engine;
+  for (uint32_t i = 0; i < path->quantile_count; i++)
+    if (path->quantiles[i].window_ns == window_ns) return 0;
+  if (path->quantile_count == PATH_QUANTILES_MAX)
+    return status_set(status, NINES_ELIMIT, "at most %d windows of quantiles for a path", PATH_QUANTILES_MAX);
+  struct buf name = { 0 };
+  char text[DURATION_TEXT_MAX];
+  buf_printf(&name, "%s/%s", path->name, duration_format(window_ns, text));
+  struct arena_slot slot;
+  int code = arena_object(engine->arena, ARENA_QUANTILE, buf_view(&name), sizeof(struct quantile), &slot, status);
+  buf_free(&name);
+  if (code < 0) return code;
+  struct quantile *quantile = arena_at(engine->arena, slot.offset);
+  if (slot.fresh || !quantile_valid(quantile, window_ns))
+    quantile_init(quantile, window_ns, engine->now_ns, path_latency, path);
+  else if (engine->rebase)
+    quantile_rebase(quantile, engine->rebase_then_ns, engine->rebase_now_ns);
+  path->quantiles[path->quantile_count].window_ns = window_ns;
+  path->quantiles[path->quantile_count++].quantile = quantile;
+  return 0;
+}
+
+static int path_place(nines_path *path, struct status *status)
+{
+  nines *engine = path->engine;
+  struct arena_slot slot;
+  uint32_t state_bytes = (sizeof(struct path_state) + 63) / 64 * 64;
+  int code = arena_object(engine->arena, ARENA_PATH, view_of(path->name), state_bytes + burn_size(), &slot, status);
+  if (code < 0) return code;
+  char *piece = arena_at(engine->arena, slot.offset);
+  path->state = (struct path_state *)(void *)piece;
+  path->burn = (struct burn *)(void *)(piece + state_bytes);
+  path->fresh = slot.fresh;
+  meters_find(path);
+  if (!meter_make(path, WRITER_LOOP, status) || !meter_make(path, WRITER_SHARED, status)) return status->code;
+  path->seen = path_tally(path);
+  path_timed(path, &path->seen_timed, &path->seen_sum_us);
+  path_latency(path, path->seen_latency);
+  path->second_seen = path->seen;
+  for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) path->second_octave[i / HISTOGRAM_PER_OCTAVE] += path->seen_latency[i];
+  if (slot.fresh || !burn_valid(path->burn)) {
+    burn_init(path->burn, engine->now_ns, path->seen);
+  } else if (engine->rebase) {
+    burn_rebase(path->burn, engine->rebase_then_ns, engine->rebase_now_ns);
+    int64_t shift_ns = engine->rebase_now_ns - engine->rebase_then_ns;
+    path->state->since_ns += shift_ns;
+    path->state->success.since_ns += shift_ns;
+    path->state->latency.since_ns += shift_ns;
+  }
+  return 0;
+}
+
+static void path_free(nines_path *path)
+{
+  size_t at = 0;
+  for (struct map_entry *entry; (entry = map_next(&path->conditions, &at));) expr_free(entry->value);
+  map_fini(&path->conditions);
+  pool_fini(&path->settings_pool);
+  mem_free(path->declared_by);
+  mem_free(path->name);
+  mem_free(path);
+}
+
+nines_path *path_find(const nines *engine, const char *name)
+{
+  return map_get(&engine->paths, view_of(name));
+}
+
+nines_path *path_get(nines *engine, const char *name, struct status *status)
+{
+  nines_path *path = path_find(engine, name);
+  if (path) return path;
+  if (!name[0] || strlen(name) > ARENA_NAME_MAX - 16) {
+    status_set(status, NINES_EINVAL, "a path's name has 1 to %d bytes", ARENA_NAME_MAX - 16);
+    return NULL;
+  }
+  if (engine->path_count == PATHS_MAX) {
+    status_set(status, NINES_ELIMIT,
+               "there are %d paths already; \"%s\" is one too many (a changing part in the name?)", PATHS_MAX, name);
+    return NULL;
+  }
+  path = mem_must(sizeof *path);
+  path->engine = engine;
+  path->name = mem_must_copy(name);
+  path->settings = (struct path_settings){ .window_ns = 5 * NS_PER_MIN, .severity = 1, .page_after_ns = -1 };
+  list_init(&path->waits);
+  if (path_place(path, status) < 0 || quantile_keep(path, path->settings.window_ns, status) < 0) {
+    path_free(path);
+    return NULL;
+  }
+  path->number = engine->path_count++;
+  engine->path_index = mem_must_resize(engine->path_index, engine->path_count * sizeof *engine->path_index);
+  engine->path_index[path->number] = path;
+  CHECK(map_put(&engine->paths, view_of(name), path) == 0);
+  return path;
+}
+
+int path_configure(nines_path *path, const char *script, const struct path_settings *settings, struct pool *pool,
+                   const struct view_list *windows, struct status *status)
+{
+  pool_fini(&path->settings_pool);
+  path->settings_pool = *pool; // taken over, with the texts that settings point to
+  *pool = (struct pool){ 0 };
+  path->settings = *settings;
+  atomic_store_explicit(&path->slow_over_ns, settings->latency_q > 0 ? settings->latency_ns : 0, memory_order_relaxed);
+  mem_free(path->declared_by);
+  path->declared_by = mem_must_copy(script);
+  path->quantile_count = 0;
+  int code = quantile_keep(path, settings->window_ns, status);
+  for (size_t i = 0; i < windows->count && code == 0; i++) {
+    int64_t window_ns;
+    code = duration_parse(windows->items[i], &window_ns, status);
+    if (code == 0) code = quantile_keep(path, window_ns, status);
+  }
+  path->engine->paths_changed++;
+  return code;
+}
+
+void path_retire(nines_path *path)
+{
+  mem_free(path->declared_by);
+  path->declared_by = NULL;
+  path->settings.success_rate = 0;
+  path->settings.latency_q = 0;
+  path->state->breached = 0;
+  path->state->success.state = path->state->latency.state = BREACH_NO_DATA;
+  alert_recovered(path->engine, path);
+  path->engine->paths_changed++;
+}
+
+// --- judging
+
+static struct breach_reading read_objective(const nines_path *path, bool latency, double allowed)
+{
+  int64_t now_ns = path->engine->now_ns;
+  const struct breach *breach = latency ? &path->state->latency : &path->state->success;
+  struct tally window = burn_sum(path->burn, now_ns, breach_span_ns(breach, now_ns, path->settings.window_ns));
+  struct tally recent = burn_sum(path->burn, now_ns, path->settings.recovery_window_ns);
+  return (struct breach_reading){ .total = window.total,
+                                  .bad = latency ? window.slow : window.bad,
+                                  .recovery_total = recent.total,
+                                  .recovery_bad = latency ? recent.slow : recent.bad,
+                                  .allowed = allowed,
+                                  .min_requests = (uint64_t)path->settings.min_requests };
+}
+
+static void judge(nines_path *path, bool latency, double allowed)
+{
+  struct breach_reading reading = read_objective(path, latency, allowed);
+  breach_feed(latency ? &path->state->latency : &path->state->success, path->engine->now_ns, &reading);
+}
+
+struct path_wait {
+  struct list node;
+  nines_path *path;
+  uint64_t token;
+  struct engine_timer timer;
+};
+
+static void wait_end(struct path_wait *wait, bool recovered)
+{
+  nines *engine = wait->path->engine;
+  struct value result = value_bool(recovered);
+  scripts_wake(engine->scripts, wait->token, &result, 1);
+  list_remove(&wait->node);
+  engine_timer_stop(engine, &wait->timer);
+  mem_free(wait);
+}
+
+static void wait_late(nines *engine, struct engine_timer *timer)
+{
+  (void)engine;
+  wait_end(list_entry(timer, struct path_wait, timer), false);
+}
+
+void path_wait_recovery(nines_path *path, uint64_t token, int64_t timeout_ns)
+{
+  struct path_wait *wait = mem_must(sizeof *wait);
+  *wait = (struct path_wait){ .path = path, .token = token, .timer.fn = wait_late };
+  list_append(&path->waits, &wait->node);
+  engine_timer_set(path->engine, &wait->timer, path->engine->now_ns + timeout_ns);
+}
+
+void path_unwait(nines *engine, uint64_t token)
+{
+  for (uint32_t i = 0; i < engine->path_count; i++)
+    list_each (node, &engine->path_index[i]->waits) {
+      struct path_wait *wait = list_entry(node, struct path_wait, node);
+      if (wait->token != token) continue;
+      list_remove(&wait->node);
+      engine_timer_stop(engine, &wait->timer);
+      mem_free(wait);
+      return;
+    }
+}
+
+static void path_publish(nines_path *path, const char *topic, const struct alert *alert, bool again)
+{
+  struct pool pool = { 0 };
+  struct value payload = value_table();
+  path_describe(path, &pool, &payload);
+  if (alert) value_put_text(&pool, &payload, "alert", alert->id);
+  value_put(&pool, &payload, "episode", value_integer(path->state->episode));
+  value_put_text(&pool, &payload, "severity", severity_name(path->settings.severity));
+  value_put_text(&pool, &payload, "summary", path_summary(path, &pool));
+  if (again) value_put(&pool, &payload, "again", value_bool(true));
+  engine_publish(path->engine, topic, path->name, &payload);
+  pool_fini(&pool);
+}
+
+static void path_judge(nines_path *path)
+{
+  struct path_state *state = path->state;
+  if (path->settings.success_rate > 0) judge(path, false, 1 - path->settings.success_rate / 100);
+  if (path->settings.latency_q > 0) judge(path, true, 1 - path->settings.latency_q);
+  bool breached = (path->settings.success_rate > 0 && state->success.state == BREACH_BREACHED) ||
+                  (path->settings.latency_q > 0 && state->latency.state == BREACH_BREACHED);
+  if (breached == (state->breached != 0)) return;
+  state->since_ns = path->engine->now_ns;
+  if (breached) {
+    state->episode++;
+    state->breached = 1;
+    struct alert *alert = alert_open(path->engine, path);
+    path_publish(path, "critical_path.breached", alert, false);
+    return;
+  }
+  state->breached = 0;
+  struct alert *alert = alert_of(path->engine, "critical_path", path->name);
+  path_publish(path, "critical_path.recovered", alert, false);
+  alert_recovered(path->engine, path);
+  list_each (node, &path->waits) wait_end(list_entry(node, struct path_wait, node), true);
+}
+
+void path_fold(nines_path *path)
+{
+  nines *engine = path->engine;
+  burn_fold(path->burn, engine->now_ns, path_tally(path));
+  for (uint32_t i = 0; i < path->quantile_count; i++)
+    quantile_fold(path->quantiles[i].quantile, engine->now_ns, path_latency, path);
+  path_judge(path);
+}
+
+void paths_republish(nines *engine)
+{
+  for (uint32_t i = 0; i < engine->path_count; i++) {
+    nines_path *path = engine->path_index[i];
+    struct alert *alert = path->state->breached ? alert_of(engine, "critical_path", path->name) : NULL;
+    if (!alert || !alert_wants_handler(alert)) continue;
+    path_publish(path, "critical_path.breached", alert, true);
+  }
+}
+
+// --- reading
+
+static double objective_of(const nines_path *path)
+{
+  return path->settings.success_rate / 100;
+}
+
+static bool read_quantile(const nines_path *path, double q, int64_t window_ns, double *out)
+{
+  for (uint32_t i = 0; i < path->quantile_count; i++) {
+    if (path->quantiles[i].window_ns != window_ns) continue;
+    int64_t result_ns;
+    quantile_fold(path->quantiles[i].quantile, path->engine->now_ns, path_latency, (void *)path);
+    quantile_read(path->quantiles[i].quantile, path_latency, (void *)path, &q, &result_ns, 1);
+    *out = (double)result_ns / NS_PER_S;
+    return result_ns >= 0;
+  }
+  return false;
+}
+
+enum path_field_kind {
+  FIELD_SUCCESS,
+  FIELD_ERROR,
+  FIELD_REQUESTS,
+  FIELD_RATE,
+  FIELD_BURN,
+  FIELD_BUDGET,
+  FIELD_QUANTILE
+};
+static const struct path_field_name {
+  const char *name;
+  enum path_field_kind kind;
+  double q;
+} field_names[] = { { "success_rate", FIELD_SUCCESS, 0 },
+                    { "error_rate", FIELD_ERROR, 0 },
+                    { "requests", FIELD_REQUESTS, 0 },
+                    { "rate", FIELD_RATE, 0 },
+                    { "burn", FIELD_BURN, 0 },
+                    { "budget_left", FIELD_BUDGET, 0 },
+                    { "p50", FIELD_QUANTILE, 0.5 },
+                    { "p90", FIELD_QUANTILE, 0.9 },
+                    { "p95", FIELD_QUANTILE, 0.95 },
+                    { "p99", FIELD_QUANTILE, 0.99 } };
+
+static const struct path_field_name *field_name(const char *name)
+{
+  for (size_t i = 0; i < sizeof field_names / sizeof *field_names; i++)
+    if (strcmp(field_names[i].name, name) == 0) return &field_names[i];
+  return NULL;
+}
+
+bool path_field(const nines_path *path, const char *name, int64_t window_ns, double *out)
+{
+  const struct path_field_name *field = field_name(name);
+  if (!field) return false;
+  if (window_ns == 0) window_ns = path->settings.window_ns;
+  if (field->kind == FIELD_QUANTILE) return read_quantile(path, field->q, window_ns, out);
+  struct tally tally = burn_sum(path->burn, path->engine->now_ns, window_ns);
+  double bad_ratio = tally.total ? (double)tally.bad / (double)tally.total : 0;
+  switch (field->kind) {
+  case FIELD_SUCCESS:
+    *out = 100 * (1 - bad_ratio);
+    return tally.total > 0;
+  case FIELD_ERROR:
+    *out = 100 * bad_ratio;
+    return tally.total > 0;
+  case FIELD_REQUESTS:
+    *out = (double)tally.total;
+    return true;
+  case FIELD_RATE:
+    *out = (double)tally.total * NS_PER_S / (double)window_ns;
+    return true;
+  case FIELD_BURN:
+    *out = burn_rate(tally, objective_of(path));
+    return tally.total > 0 && objective_of(path) > 0;
+  case FIELD_BUDGET:
+    *out = 100 * (1 - burn_rate(tally, objective_of(path)));
+    return tally.total > 0 && objective_of(path) > 0;
+  case FIELD_QUANTILE:
+    break;
+  }
+  return false;
+}
+
+int path_field_check(const nines_path *path, const struct expr_field *field, struct status *status)
+{
+  char text[DURATION_TEXT_MAX];
+  const struct path_field_name *known = field_name(field->name);
+  if (field->object || !known) return 0; // another object's, or a series
+  int64_t window_ns = field->window_ns ? field->window_ns : path->settings.window_ns;
+  if (known->kind == FIELD_QUANTILE) {
+    for (uint32_t i = 0; i < path->quantile_count; i++)
+      if (path->quantiles[i].window_ns == window_ns) return 0;
+    return status_set(status, NINES_EINVAL,
+                      "column %u: %s over %s is not kept; write windows = { \"%s\" } in critical_path \"%s\"",
+                      field->column, field->name, duration_format(window_ns, text), text, path->name);
+  }
+  if (window_ns >= NS_PER_S && window_ns <= BURN_SPAN_MAX_NS) return 0;
+  return status_set(status, NINES_EINVAL, "column %u: %s over %s is not kept; a critical path keeps 1s to 1h",
+                    field->column, field->name, duration_format(window_ns, text));
+}
+
+struct condition_reader {
+  nines_path *path;
+  const struct expr *expr;
+};
+
+static bool read_field(void *userdata, uint32_t index, double *out)
+{
+  const struct condition_reader *reader = userdata;
+  const struct expr_field *field = expr_field_at(reader->expr, index);
+  const nines_path *path = field->object ? path_find(reader->path->engine, field->object) : reader->path;
+  if (!path) return false;
+  if (!field->labels && field_name(field->name)) return path_field(path, field->name, field->window_ns, out);
+  const struct gauge *gauge = engine_gauge(path->engine, field->name, field->labels);
+  if (!gauge || isnan(gauge->value)) return false;
+  *out = gauge->value;
+  return true;
+}
+
+static struct expr *condition_get(nines_path *path, const char *condition, struct status *status)
+{
+  struct expr *expr = map_get(&path->conditions, view_of(condition));
+  if (expr) return expr;
+  if (path->conditions.count >= 256) {
+    status_set(status, NINES_ELIMIT,
+               "critical_path \"%s\" has been asked 256 different conditions; build them from constants", path->name);
+    return NULL;
+  }
+  if (expr_compile(&expr, view_of(condition), status) < 0) return NULL;
+  if (expr_for_ns(expr)) {
+    status_set(status, NINES_EINVAL, "\"for\" belongs to alerts; ask the plain condition, or wait_for it");
+    expr_free(expr);
+    return NULL;
+  }
+  for (uint32_t i = 0; i < expr_field_count(expr); i++) {
+    const struct expr_field *field = expr_field_at(expr, i);
+    const nines_path *of = field->object ? path_find(path->engine, field->object) : path;
+    if (!of)
+      status_set(status, NINES_EINVAL, "column %u: there is no critical_path \"%s\"", field->column, field->object);
+    else
+      path_field_check(of, field, status);
+    if (status->code < 0) {
+      expr_free(expr);
+      return NULL;
+    }
+    if (!field_name(field->name)) engine_gauge(path->engine, field->name, field->labels);
+  }
+  CHECK(map_put(&path->conditions, view_of(condition), expr) == 0);
+  return expr;
+}
+
+enum truth path_is(nines_path *path, const char *condition, struct status *status)
+{
+  status->code = 0;
+  struct expr *expr = condition_get(path, condition, status);
+  if (!expr) return TRUTH_UNKNOWN;
+  return expr_eval(expr, read_field, &(struct condition_reader){ path, expr });
+}
+
+bool path_recovered(const nines_path *path)
+{
+  return !path->state->breached;
+}
+
+const char *path_summary(const nines_path *path, struct pool *pool)
+{
+  struct buf out = { 0 };
+  char window[DURATION_TEXT_MAX], limit[DURATION_TEXT_MAX];
+  struct tally tally = burn_sum(path->burn, path->engine->now_ns, path->settings.window_ns);
+  duration_format(path->settings.window_ns, window);
+  buf_printf(&out, "%s:", path->name);
+  bool success = path->state->success.state == BREACH_BREACHED || path->state->latency.state != BREACH_BREACHED;
+  if (success && tally.total)
+    buf_printf(&out, " success %.4g%% of %llu requests in %s (objective %.6g%%)",
+               100 * (1 - (double)tally.bad / (double)tally.total), (unsigned long long)tally.total, window,
+               path->settings.success_rate);
+  if (path->state->latency.state == BREACH_BREACHED && tally.total)
+    buf_printf(&out, "%s %.3g%% of %llu requests in %s slower than %s (objective %.3g%%)", success ? "," : "",
+               100 * (double)tally.slow / (double)tally.total, (unsigned long long)tally.total, window,
+               duration_format(path->settings.latency_ns, limit), 100 * (1 - path->settings.latency_q));
+  if (!tally.total) buf_printf(&out, " no requests in %s", window);
+  const char *text = pool_copy(pool, buf_view(&out));
+  buf_free(&out);
+  return text ? text : path->name;
+}
+
+static void put_number(struct pool *pool, struct value *out, const char *key, const nines_path *path, const char *field)
+{
+  double number;
+  if (path_field(path, field, 0, &number)) value_put(pool, out, key, value_number(number));
+}
+
+void path_describe(const nines_path *path, struct pool *pool, struct value *out)
+{
+  const struct path_settings *settings = &path->settings;
+  char text[DURATION_TEXT_MAX];
+  value_put_text(pool, out, "path", path->name);
+  if (settings->service) value_put_text(pool, out, "service", settings->service);
+  value_put_text(pool, out, "state", path->state->breached ? "breached" : path->burn ? "healthy" : "");
+  if (path->state->success.state == BREACH_NO_DATA && path->state->latency.state == BREACH_NO_DATA)
+    value_put(pool, out, "state", value_text(path->declared_by ? "no data" : "no objective"));
+  struct tally tally = burn_sum(path->burn, path->engine->now_ns, settings->window_ns);
+  value_put(pool, out, "requests", value_integer((int64_t)tally.total));
+  value_put(pool, out, "bad", value_integer((int64_t)tally.bad));
+  value_put(pool, out, "slow", value_integer((int64_t)tally.slow));
+  put_number(pool, out, "success_rate", path, "success_rate");
+  put_number(pool, out, "error_rate", path, "error_rate");
+  put_number(pool, out, "p50", path, "p50");
+  put_number(pool, out, "p95", path, "p95");
+  put_number(pool, out, "p99", path, "p99");
+  put_number(pool, out, "rate", path, "rate");
+  put_number(pool, out, "burn", path, "burn");
+  value_put_text(pool, out, "window", duration_format(settings->window_ns, text));
+  value_put_text(pool, out, "recovery_window", duration_format(settings->recovery_window_ns, text));
+  if (settings->success_rate > 0) value_put(pool, out, "objective", value_number(settings->success_rate));
+  if (settings->latency_q > 0) {
+    value_put(pool, out, "latency_quantile", value_number(settings->latency_q));
+    value_put_text(pool, out, "latency_objective", duration_format(settings->latency_ns, text));
+  }
+  if (settings->runbook) value_put_text(pool, out, "runbook", settings->runbook);
+  if (settings->endpoint) value_put_text(pool, out, "endpoint", settings->endpoint);
+  if (path->state->since_ns)
+    value_put(pool, out, "since",
+              value_number((double)(path->engine->wall_ns - path->engine->now_ns + path->state->since_ns) / NS_PER_S));
+  if (path->declared_by) value_put_text(pool, out, "policy", path->declared_by);
+}
+
+void paths_close(nines *engine)
+{
+  for (uint32_t i = 0; i < engine->path_count; i++) {
+    nines_path *path = engine->path_index[i];
+    list_each (node, &path->waits) {
+      list_remove(node);
+      mem_free(list_entry(node, struct path_wait, node));
+    }
+    path_free(path);
+  }
+  mem_free(engine->path_index);
+  map_fini(&engine->paths);
+}
+
+int path_renumber(nines_path *path, uint32_t number, struct status *status)
+{
+  nines *engine = path->engine;
+  if (number >= PATHS_MAX || number >= engine->path_count)
+    return status_set(status, NINES_ECORRUPT, "the recording gives path \"%s\" the number %u, which cannot be",
+                      path->name, number);
+  nines_path *other = engine->path_index[number];
+  engine->path_index[path->number] = other;
+  other->number = path->number;
+  engine->path_index[number] = path;
+  path->number = number;
+  return 0;
+}

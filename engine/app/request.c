@@ -1,0 +1,180 @@
+// The verbs of people: checked, done in a turn of their own, answered when durable.
+
+#include "request.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "alert.h"
+#include "flag.h"
+#include "json.h"
+#include "mem.h"
+#include "path.h"
+#include "schema.h"
+#include "service.h"
+
+struct arguments {
+  const char *actor, *service, *version, *reason, *id, *flag, *file, *path;
+  bool record, on;
+  int64_t number;
+};
+
+static const struct schema_field fields[] = {
+  { .key = "actor", .type = SCHEMA_TEXT, .offset = offsetof(struct arguments, actor), .fallback = "person:unknown" },
+  { .key = "service", .type = SCHEMA_TEXT, .offset = offsetof(struct arguments, service) },
+  { .key = "version", .type = SCHEMA_TEXT, .offset = offsetof(struct arguments, version) },
+  { .key = "reason", .type = SCHEMA_TEXT, .offset = offsetof(struct arguments, reason) },
+  { .key = "id", .type = SCHEMA_TEXT, .offset = offsetof(struct arguments, id) },
+  { .key = "flag", .type = SCHEMA_TEXT, .offset = offsetof(struct arguments, flag) },
+  { .key = "file", .type = SCHEMA_TEXT, .offset = offsetof(struct arguments, file) },
+  { .key = "path", .type = SCHEMA_TEXT, .offset = offsetof(struct arguments, path) },
+  { .key = "record", .type = SCHEMA_BOOL, .offset = offsetof(struct arguments, record) },
+  { .key = "on", .type = SCHEMA_BOOL, .offset = offsetof(struct arguments, on) },
+  { .key = "number", .type = SCHEMA_INTEGER, .offset = offsetof(struct arguments, number) },
+  { 0 },
+};
+
+struct request {
+  nines *engine;
+  uint64_t op;
+  struct pool pool;
+  struct arguments arguments;
+  struct value document;
+  struct status status;
+  const char *field; // at fault
+};
+
+static int http_status(int code)
+{
+  switch (code) {
+  case NINES_ENOTFOUND:
+    return 404;
+  case NINES_ESTATE:
+  case NINES_EEXISTS:
+    return 409;
+  case NINES_ELIMIT:
+    return 429;
+  default:
+    return 422;
+  }
+}
+
+static int missing(struct request *request, const char *field)
+{
+  request->field = field;
+  return status_set(&request->status, NINES_EINVAL, "\"%s\" is missing", field);
+}
+
+static int do_deploy(struct request *request)
+{
+  const struct arguments *arguments = &request->arguments;
+  if (!arguments->service) return missing(request, "service");
+  if (!arguments->version) return missing(request, "version");
+  request->field = "service";
+  struct service *service = service_find(request->engine, arguments->service);
+  if (!service && !arguments->record && !settings_service(request->engine->settings, arguments->service))
+    return status_set(&request->status, NINES_ENOTFOUND, "nines.yaml has no service \"%s\"", arguments->service);
+  if (!service) service = service_get(request->engine, arguments->service, &request->status);
+  if (!service) return request->status.code;
+  struct deployment *deployment;
+  int code = service_deploy(request->engine, service, arguments->version, arguments->actor, arguments->record,
+                            &deployment, &request->status);
+  if (code < 0) return code;
+  deployment_describe(deployment, &request->pool, &request->document);
+  return 0;
+}
+
+static int do_rollback(struct request *request)
+{
+  const struct arguments *arguments = &request->arguments;
+  if (!arguments->service) return missing(request, "service");
+  request->field = "service";
+  struct service *service = service_find(request->engine, arguments->service);
+  struct deployment *deployment = service ? service_last(service) : NULL;
+  if (!deployment)
+    return status_set(&request->status, service ? NINES_ESTATE : NINES_ENOTFOUND,
+                      "there is no deployment of \"%s\" to roll back", arguments->service);
+  if (!deployment_rollback(request->engine, deployment, NULL, arguments->actor, arguments->reason, &request->status))
+    return request->status.code;
+  deployment_describe(service->deployments[service->deployment_count - 1], &request->pool, &request->document);
+  return 0;
+}
+
+static int do_ack(struct request *request)
+{
+  const struct arguments *arguments = &request->arguments;
+  if (!arguments->id) return missing(request, "id");
+  request->field = "id";
+  int code = alert_ack(request->engine, arguments->id, arguments->actor, &request->status);
+  if (code < 0) return code;
+  alert_describe(map_get(&request->engine->alerts, view_of(arguments->id)), &request->pool, &request->document);
+  return 0;
+}
+
+static int do_flag(struct request *request, bool lift)
+{
+  const struct arguments *arguments = &request->arguments;
+  if (!arguments->flag) return missing(request, "flag");
+  request->field = "flag";
+  struct flag *flag = flag_find(request->engine, arguments->flag);
+  if (!flag) {
+    const char *near = map_nearest(&request->engine->flags, view_of(arguments->flag));
+    return status_set(&request->status, NINES_ENOTFOUND, "no policy declares a flag \"%s\"%s%s%s", arguments->flag,
+                      near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
+  }
+  if (lift)
+    flag_lift(request->engine, flag, arguments->actor);
+  else
+    flag_set(request->engine, flag, arguments->on, arguments->actor, arguments->reason);
+  flag_describe(flag, &request->pool, &request->document);
+  return 0;
+}
+
+static int do_enable(struct request *request)
+{
+  if (!request->arguments.file) return missing(request, "file");
+  request->field = "file";
+  int code = scripts_enable(request->engine->scripts, request->arguments.file, &request->status);
+  if (code < 0) return code;
+  engine_audit(request->engine, request->arguments.actor, "policy.enable", request->arguments.file, NULL);
+  return 0;
+}
+
+// A path that somebody records to; in a recording it also tells the path's number.
+static int do_declare(struct request *request)
+{
+  if (!request->arguments.path) return missing(request, "path");
+  request->field = "path";
+  nines_path *path = path_get(request->engine, request->arguments.path, &request->status);
+  if (!path) return request->status.code;
+  if (request->engine->replay) return path_renumber(path, (uint32_t)request->arguments.number, &request->status);
+  return 0;
+}
+
+static int run(struct request *request, struct view verb)
+{
+  if (view_is(verb, "deploy")) return do_deploy(request);
+  if (view_is(verb, "rollback")) return do_rollback(request);
+  if (view_is(verb, "alert.ack")) return do_ack(request);
+  if (view_is(verb, "flag.set")) return do_flag(request, false);
+  if (view_is(verb, "flag.lift")) return do_flag(request, true);
+  if (view_is(verb, "policy.enable")) return do_enable(request);
+  if (view_is(verb, "path.declare")) return do_declare(request);
+  return status_set(&request->status, NINES_ENOTFOUND, "there is no such request: %.*s", (int)verb.size, verb.data);
+}
+
+void request_apply(nines *engine, const struct input *input)
+{
+  struct request request = { .engine = engine, .op = input->op, .document = value_table() };
+  struct value body = value_table();
+  int code = json_parse(&request.pool, input->body, &body, &request.status);
+  if (code == 0) code = schema_decode(fields, &body, &request.arguments, "request", &request.pool, &request.status);
+  if (code == 0) code = run(&request, input->name);
+  if (code < 0) {
+    request.document = value_table();
+    value_put_text(&request.pool, &request.document, "detail", request.status.text);
+    if (request.field) value_put_text(&request.pool, &request.document, "field", request.field);
+  }
+  engine_reply(engine, input->op, code < 0 ? http_status(code) : 200, &request.document);
+  pool_fini(&request.pool);
+}

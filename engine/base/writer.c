@@ -1,0 +1,155 @@
+// Numbers for recording threads. Claiming is a compare-and-swap on a word of bits; after it, a thread finds its number
+// in a small thread-local table by the engine's id. Ids are never used twice, so what a thread remembers of a closed
+// engine can match nothing.
+//
+// When a thread ends, the destructor of a pthread key gives its numbers back. It may run after the engine is gone, so
+// it looks the engine up among the open ones, under a lock that nothing on the request path takes.
+#include "writer.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "check.h"
+#include "mem.h"
+
+enum { KNOWN_MAX = 4 }; // engines that one thread records into with a number of its own
+
+struct known {
+  uint64_t id; // 0: free
+  uint32_t number;
+};
+
+static _Thread_local struct known known[KNOWN_MAX];
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+static struct writers **opened; // guarded by lock, as are the next three
+static size_t opened_count, opened_capacity;
+static uint64_t last_id;
+
+static struct writers *find_opened(uint64_t id)
+{
+  for (size_t i = 0; i < opened_count; i++) {
+    if (opened[i]->id == id) return opened[i];
+  }
+  return NULL;
+}
+
+// Forgets `entry`; its number becomes free for another thread. The lock is held.
+static void give_back(struct known *entry)
+{
+  struct writers *writers = find_opened(entry->id);
+  if (writers && entry->number >= WRITER_FIRST) {
+    // Release: the next owner of the number sees this thread's last stores to the shard.
+    atomic_fetch_and_explicit(&writers->claimed, ~(1u << entry->number), memory_order_release);
+  }
+  *entry = (struct known){ 0 };
+}
+
+static void thread_ends(void *table)
+{
+  struct known *entries = table;
+  pthread_mutex_lock(&lock);
+  for (int i = 0; i < KNOWN_MAX; i++) give_back(&entries[i]);
+  pthread_mutex_unlock(&lock);
+}
+
+static void make_key(void)
+{
+  CHECK(pthread_key_create(&key, thread_ends) == 0);
+}
+
+void writers_init(struct writers *writers)
+{
+  pthread_once(&key_once, make_key);
+  pthread_mutex_lock(&lock);
+  writers->id = ++last_id;
+  atomic_init(&writers->claimed, 0);
+  if (opened_count == opened_capacity) {
+    opened_capacity = opened_capacity > 0 ? opened_capacity * 2 : 4;
+    opened = mem_must_resize(opened, opened_capacity * sizeof *opened);
+  }
+  opened[opened_count++] = writers;
+  pthread_mutex_unlock(&lock);
+}
+
+void writers_fini(struct writers *writers)
+{
+  pthread_mutex_lock(&lock);
+  for (size_t i = 0; i < opened_count; i++) {
+    if (opened[i] == writers) opened[i--] = opened[--opened_count];
+  }
+  if (opened_count == 0) {
+    mem_free(opened);
+    opened = NULL;
+    opened_capacity = 0;
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+// A free place in this thread's table; places of closed engines are free too. NULL: all are in use.
+static struct known *free_place(void)
+{
+  struct known *place = NULL;
+  pthread_mutex_lock(&lock);
+  for (int i = 0; i < KNOWN_MAX && !place; i++) {
+    if (known[i].id == 0 || !find_opened(known[i].id)) place = &known[i];
+  }
+  pthread_mutex_unlock(&lock);
+  return place;
+}
+
+static void remember(struct known *place, uint64_t id, uint32_t number)
+{
+  *place = (struct known){ id, number };
+  // Without the key's value the number would not come back at the thread's end: only a lost shard, so no failure.
+  pthread_setspecific(key, known);
+}
+
+static uint32_t claim(struct writers *writers)
+{
+  struct known *place = free_place();
+  if (!place) return WRITER_SHARED;
+  uint32_t bits = atomic_load_explicit(&writers->claimed, memory_order_relaxed);
+  uint32_t number = WRITER_FIRST;
+  while (number < WRITERS_MAX) {
+    if (bits & (1u << number)) {
+      number++;
+    } else if (atomic_compare_exchange_weak_explicit(&writers->claimed, &bits, bits | (1u << number),
+                                                     memory_order_acquire, memory_order_relaxed)) {
+      break;
+    } else {
+      number = WRITER_FIRST; // the word changed: look again
+    }
+  }
+  // A thread that came too late stays with the shared shard: asking again at each call would cost more than it saves.
+  remember(place, writers->id, number < WRITERS_MAX ? number : WRITER_SHARED);
+  return place->number;
+}
+
+static struct known *find_known(uint64_t id)
+{
+  for (int i = 0; i < KNOWN_MAX; i++) {
+    if (known[i].id == id) return &known[i];
+  }
+  return NULL;
+}
+
+uint32_t writers_mine(struct writers *writers)
+{
+  const struct known *entry = find_known(writers->id);
+  return entry ? entry->number : claim(writers);
+}
+
+void writers_bind_loop(struct writers *writers)
+{
+  struct known *place = find_known(writers->id);
+  if (!place) place = free_place();
+  if (!place) place = &known[0]; // the loop's own engine goes before one that this thread merely records into
+  pthread_mutex_lock(&lock);
+  give_back(place);
+  pthread_mutex_unlock(&lock);
+  remember(place, writers->id, WRITER_LOOP);
+}

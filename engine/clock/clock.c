@@ -1,0 +1,105 @@
+// The system's clocks. Wall time is the monotonic clock plus an offset taken once, so that it never jumps under a
+// decision; when somebody sets the system's clock, clock_step_ns tells, and the owner re-anchors as an input of its
+// own.
+#include "clock.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "check.h"
+#include "duration.h"
+#include "mem.h"
+
+struct clock_system {
+  struct nines_clock clock; // first
+  // Atomic, because threads that format log lines read the wall clock while the loop re-anchors.
+  _Atomic int64_t wall_offset_ns;
+};
+
+static int64_t read_ns(clockid_t id)
+{
+  struct timespec now;
+  CHECK(clock_gettime(id, &now) == 0);
+  return now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
+int64_t clock_now_ns(void)
+{
+  return read_ns(CLOCK_MONOTONIC);
+}
+
+int64_t clock_coarse_ns(void)
+{
+  return read_ns(CLOCK_MONOTONIC_COARSE);
+}
+
+int64_t clock_thread_cpu_ns(void)
+{
+  return read_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+// Wall minus monotonic, the best of three readings: one that was interrupted between the clocks is off by the pause.
+static int64_t read_offset(void)
+{
+  int64_t offset = 0, narrowest = INT64_MAX;
+  for (int i = 0; i < 3; i++) {
+    int64_t before = clock_now_ns(), wall = read_ns(CLOCK_REALTIME), after = clock_now_ns();
+    if (after - before >= narrowest) continue;
+    narrowest = after - before;
+    offset = wall - (before + narrowest / 2);
+  }
+  return offset;
+}
+
+static int64_t system_now(struct nines_clock *self)
+{
+  (void)self;
+  return clock_now_ns();
+}
+
+static int64_t system_wall(struct nines_clock *self)
+{
+  const struct clock_system *clock = (struct clock_system *)self;
+  return clock_now_ns() + atomic_load_explicit(&clock->wall_offset_ns, memory_order_relaxed);
+}
+
+struct nines_clock *clock_system_open(void)
+{
+  struct clock_system *clock = mem_must(sizeof *clock);
+  clock->clock = (struct nines_clock){ .now_ns = system_now, .wall_ns = system_wall };
+  clock_reanchor(&clock->clock);
+  return &clock->clock;
+}
+
+void clock_system_close(struct nines_clock *clock)
+{
+  mem_free(clock);
+}
+
+int64_t clock_step_ns(struct nines_clock *clock)
+{
+  if (clock->now_ns != system_now) return 0; // a virtual or a host's clock is its own truth
+  const struct clock_system *own = (struct clock_system *)clock;
+  return read_offset() - atomic_load_explicit(&own->wall_offset_ns, memory_order_relaxed);
+}
+
+void clock_reanchor(struct nines_clock *clock)
+{
+  if (clock->now_ns != system_now) return;
+  struct clock_system *own = (struct clock_system *)clock;
+  atomic_store_explicit(&own->wall_offset_ns, read_offset(), memory_order_relaxed);
+}
+
+char *clock_format(int64_t wall_ns, char out[static CLOCK_TEXT_MAX])
+{
+  int64_t rest = wall_ns % NS_PER_S; // towards zero; times before 1970 need the floor
+  int64_t ns = rest < 0 ? rest + NS_PER_S : rest;
+  time_t seconds = (time_t)((wall_ns - rest) / NS_PER_S - (rest < 0 ? 1 : 0));
+  struct tm utc;
+  CHECK(gmtime_r(&seconds, &utc) != NULL);
+  size_t length = strftime(out, CLOCK_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &utc);
+  snprintf(out + length, CLOCK_TEXT_MAX - length, ".%03dZ", (int)(ns / NS_PER_MS));
+  return out;
+}
