@@ -76,7 +76,7 @@ void world_record_event(void *userdata, const struct event *event)
 
 // --- what is under way
 
-static struct world_pending *begin(struct world *world, enum input_kind kind, uint64_t op)
+static struct world_pending *begin(enum input_kind kind, uint64_t op)
 {
   struct world_pending *pending = mem_must(sizeof *pending);
   pending->kind = kind;
@@ -103,7 +103,7 @@ void world_pending_free(struct world_pending *pending)
 static bool commit(void *self, uint64_t ticket, struct txn *txn)
 {
   struct world *world = self;
-  struct world_pending *pending = begin(world, INPUT_COMMIT, ticket);
+  struct world_pending *pending = begin(INPUT_COMMIT, ticket);
   pending->txn = *txn;
   *txn = (struct txn){ 0 };
   if (world->store_fails) {
@@ -188,7 +188,7 @@ static struct world_record *delivered_before(struct world *world, enum world_lis
 static void deliver(void *self, uint64_t op, const struct message *message)
 {
   struct world *world = self;
-  struct world_pending *pending = begin(world, INPUT_RESULT, op);
+  struct world_pending *pending = begin(INPUT_RESULT, op);
   events_mix(world->engine->events, message->title, strlen(message->title));
   struct world_script *script = find_reply(world, "deliver", message->notifier);
   if (end_by_script(world, pending, script)) return;
@@ -253,7 +253,7 @@ static void resume(struct world *world, uint64_t op, const struct door_command *
     command->pending->op = op;
     return;
   }
-  struct world_pending *pending = begin(world, INPUT_RESULT, op);
+  struct world_pending *pending = begin(INPUT_RESULT, op);
   pending->code = command ? command->code : NINES_ENOTFOUND;
   if (command)
     buf_add(&pending->body, command->body.data, command->body.size);
@@ -301,7 +301,7 @@ static void run_command(void *self, uint64_t op, const struct door_command *comm
     resume(world, op, command);
     return;
   }
-  struct world_pending *pending = begin(world, INPUT_RESULT, op);
+  struct world_pending *pending = begin(INPUT_RESULT, op);
   struct buf words = { 0 };
   words_of(command, &words);
   if (probed) {
@@ -335,7 +335,7 @@ static void run_command(void *self, uint64_t op, const struct door_command *comm
 static void http(void *self, uint64_t op, const struct door_http *request)
 {
   struct world *world = self;
-  struct world_pending *pending = begin(world, INPUT_RESULT, op);
+  struct world_pending *pending = begin(INPUT_RESULT, op);
   struct world_record *record = world_record(world, WORLD_HTTP);
   events_mix(world->engine->events, request->url, strlen(request->url));
   put_text(record, "method", request->method);
