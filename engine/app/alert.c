@@ -224,12 +224,12 @@ void alert_recovered(nines *engine, nines_path *path)
   if (alert->paged_wall_ns && !alert->observe) {
     struct pool pool = { 0 };
     struct value *annotations = alert_annotations(alert, NULL, &pool);
-    value_put_text(&pool, annotations, "resolution", path_summary(path, &pool));
+    value_put_text(&pool, annotations, "resolution", path_recovery(path, &pool));
     struct letter_draft draft = { .kind = "page",
                                   .status = "resolved",
                                   .alert = alert->id,
                                   .severity = severity_name(alert->severity),
-                                  .title = path_summary(path, &pool),
+                                  .title = path_recovery(path, &pool),
                                   .text = "recovered",
                                   .service = alert->service,
                                   .labels = alert_labels(alert, &pool),

@@ -7,7 +7,6 @@
 #include "mem.h"
 #include "path.h"
 
-
 static void on_event(void *userdata, const struct event *event)
 {
   const nines_config *config = userdata;
@@ -45,7 +44,10 @@ int nines_open(nines **out, const nines_config *config, char *error, size_t erro
   return 0;
 }
 
-static struct live *live_of(const nines *engine) { return engine->host; }
+static struct live *live_of(const nines *engine)
+{
+  return engine->host;
+}
 
 void nines_close(nines *engine)
 {
@@ -56,13 +58,25 @@ void nines_close(nines *engine)
   mem_free(copy);
 }
 
-int nines_turn(nines *engine, int64_t wait_max_ns) { return live_turn(live_of(engine), wait_max_ns); }
+int nines_turn(nines *engine, int64_t wait_max_ns)
+{
+  return live_turn(live_of(engine), wait_max_ns);
+}
 
-int nines_fd(const nines *engine) { return loop_fd(live_of(engine)->loop); }
+int nines_fd(const nines *engine)
+{
+  return loop_fd(live_of(engine)->loop);
+}
 
-void nines_stop(nines *engine) { live_stop(live_of(engine)); }
+void nines_stop(nines *engine)
+{
+  live_stop(live_of(engine));
+}
 
-void nines_reload(nines *engine) { live_reload(live_of(engine)); }
+void nines_reload(nines *engine)
+{
+  live_reload(live_of(engine));
+}
 
 int nines_load(nines *engine, const char *path)
 {
@@ -83,7 +97,10 @@ int nines_load(nines *engine, const char *path)
   return 0;
 }
 
-const char *nines_errmsg(const nines *engine) { return engine->status.text; }
+const char *nines_errmsg(const nines *engine)
+{
+  return engine->status.text;
+}
 
 int nines_path_get(nines *engine, const char *name, nines_path **out)
 {

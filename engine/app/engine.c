@@ -352,6 +352,7 @@ static void apply(nines *engine, const struct input *input)
     engine_log(engine, "warn", "the system's wall clock was stepped by %lld ms",
                (long long)((int64_t)input->op / NS_PER_MS));
     break;
+  case INPUT_DOCUMENT:
   case INPUT_START:
   case INPUT_KIND_END:
     break;

@@ -40,7 +40,7 @@ struct engine_config {
   struct door door;
   uint64_t seed;
   bool virtual_time;      // no wall-clock limits in scripts
-  bool simulated;          // services need no commands: the door deploys anything
+  bool simulated;         // services need no commands: the door deploys anything
   bool replay;            // beats carry observations that are not in the meters yet
   const char *arena_path; // NULL: anonymous
   int64_t now_ns, wall_ns;

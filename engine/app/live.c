@@ -218,9 +218,22 @@ static void on_signal(void *userdata, int signal)
     live_stop(live);
 }
 
+// Decisions go into the recording beside the inputs, so that a replay can say where it differs.
+static void record_event(struct live *live, const struct event *event)
+{
+  struct buf out = { 0 };
+  if (!live->beats) return;
+  buf_add(&out, event->topic, strlen(event->topic) + 1);
+  buf_add(&out, event->name, strlen(event->name) + 1);
+  buf_add(&out, event->json, strlen(event->json) + 1);
+  recorder_append(live->beats, RECORDED_EVENT, buf_view(&out));
+  buf_free(&out);
+}
+
 static void on_event(void *userdata, const struct event *event)
 {
   struct live *live = userdata;
+  record_event(live, event);
   api_event(live, event);
   if (live->config.on_event) live->config.on_event(live->config.userdata, event);
 }

@@ -81,11 +81,30 @@ void live_store_poll(struct live *live)
   if (live->store) store_poll(live->store, on_commit, live);
 }
 
+struct documents {
+  struct live *live;
+  const char *kind;
+  txn_each_fn *each;
+  void *userdata;
+};
+
+// What the store holds is an input of this life too.
+static void take_document(void *userdata, const char *id, struct view json)
+{
+  struct documents *documents = userdata;
+  struct buf name = { 0 };
+  buf_printf(&name, "%s/%s", documents->kind, id);
+  live_record(documents->live, &(struct input){ .kind = INPUT_DOCUMENT, .name = buf_view(&name), .body = json });
+  buf_free(&name);
+  documents->each(documents->userdata, id, json);
+}
+
 static void door_documents(void *self, const char *kind, txn_each_fn *each, void *userdata)
 {
   struct live *live = self;
   struct status status = { 0 };
-  if (live->store && store_each(live->store, kind, each, userdata, &status) < 0)
+  struct documents documents = { live, kind, each, userdata };
+  if (live->store && store_each(live->store, kind, take_document, &documents, &status) < 0)
     live_log(live, "error", "the store's %s documents cannot be read: %s", kind, status.text);
 }
 

@@ -138,7 +138,8 @@ static int path_place(nines_path *path, struct status *status)
   path_timed(path, &path->seen_timed, &path->seen_sum_us);
   path_latency(path, path->seen_latency);
   path->second_seen = path->seen;
-  for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) path->second_octave[i / HISTOGRAM_PER_OCTAVE] += path->seen_latency[i];
+  for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+    path->second_octave[i / HISTOGRAM_PER_OCTAVE] += path->seen_latency[i];
   if (slot.fresh || !burn_valid(path->burn)) {
     burn_init(path->burn, engine->now_ns, path->seen);
   } else if (engine->rebase) {
@@ -303,7 +304,8 @@ static void path_publish(nines_path *path, const char *topic, const struct alert
   if (alert) value_put_text(&pool, &payload, "alert", alert->id);
   value_put(&pool, &payload, "episode", value_integer(path->state->episode));
   value_put_text(&pool, &payload, "severity", severity_name(path->settings.severity));
-  value_put_text(&pool, &payload, "summary", path_summary(path, &pool));
+  value_put_text(&pool, &payload, "summary",
+                 path->state->breached ? path_summary(path, &pool) : path_recovery(path, &pool));
   if (again) value_put(&pool, &payload, "again", value_bool(true));
   engine_publish(path->engine, topic, path->name, &payload);
   pool_fini(&pool);
@@ -533,6 +535,20 @@ const char *path_summary(const nines_path *path, struct pool *pool)
                100 * (double)tally.slow / (double)tally.total, (unsigned long long)tally.total, window,
                duration_format(path->settings.latency_ns, limit), 100 * (1 - path->settings.latency_q));
   if (!tally.total) buf_printf(&out, " no requests in %s", window);
+  const char *text = pool_copy(pool, buf_view(&out));
+  buf_free(&out);
+  return text ? text : path->name;
+}
+
+const char *path_recovery(const nines_path *path, struct pool *pool)
+{
+  struct buf out = { 0 };
+  char window[DURATION_TEXT_MAX];
+  struct tally tally = burn_sum(path->burn, path->engine->now_ns, path->settings.recovery_window_ns);
+  buf_printf(&out, "%s: recovered", path->name);
+  if (tally.total)
+    buf_printf(&out, ", success %.4g%% of %llu requests in %s", 100 * (1 - (double)tally.bad / (double)tally.total),
+               (unsigned long long)tally.total, duration_format(path->settings.recovery_window_ns, window));
   const char *text = pool_copy(pool, buf_view(&out));
   buf_free(&out);
   return text ? text : path->name;

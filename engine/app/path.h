@@ -63,7 +63,7 @@ struct nines_path {
   uint32_t second_octave[PATH_OCTAVES];
   struct map conditions; // text -> struct expr, of :is
   struct list waits;     // struct path_wait: recovers_within
-  bool fresh; // its numbers are of this life only
+  bool fresh;            // its numbers are of this life only
 };
 
 nines_path *path_get(nines *engine, const char *name, struct status *status); // makes it without an objective when new
@@ -79,6 +79,8 @@ enum truth path_is(nines_path *path, const char *condition,
                    struct status *status); // status.code set when it does not compile
 // "payment_processing: success 91.2% of 1200 requests in 5m, objective 99.9%".
 const char *path_summary(const nines_path *path, struct pool *pool);
+// "payment_processing: recovered, success 100% of 600 requests in 30s".
+const char *path_recovery(const nines_path *path, struct pool *pool);
 void path_describe(const nines_path *path, struct pool *pool,
                    struct value *out); // numbers and rule, for events and explain
 bool path_recovered(const nines_path *path);

@@ -140,6 +140,16 @@ static int do_enable(struct request *request)
   return 0;
 }
 
+// A host refuses a new version (its spec fails): told as what it is.
+static int do_reject(struct request *request)
+{
+  struct value payload = value_table();
+  if (!request->arguments.file) return missing(request, "file");
+  value_put_text(&request->pool, &payload, "why", request->arguments.reason);
+  engine_publish(request->engine, "policy.rejected", request->arguments.file, &payload);
+  return 0;
+}
+
 // A path that somebody records to; in a recording it also tells the path's number.
 static int do_declare(struct request *request)
 {
@@ -159,6 +169,7 @@ static int run(struct request *request, struct view verb)
   if (view_is(verb, "flag.set")) return do_flag(request, false);
   if (view_is(verb, "flag.lift")) return do_flag(request, true);
   if (view_is(verb, "policy.enable")) return do_enable(request);
+  if (view_is(verb, "policy.reject")) return do_reject(request);
   if (view_is(verb, "path.declare")) return do_declare(request);
   return status_set(&request->status, NINES_ENOTFOUND, "there is no such request: %.*s", (int)verb.size, verb.data);
 }

@@ -80,6 +80,14 @@ static int rollback(nines *engine, struct deployment *deployment, struct call *c
   struct effect *effect = deployment_rollback(engine, deployment, key, asker.data, reason, &status);
   buf_free(&asker);
   if (!effect) return call_fail(call, "state", "%s", status.text);
+  if (effect->state == EFFECT_DONE) { // asked before in this episode
+    call_return(call, value_bool(true));
+    call_return(call, value_text(effect->outcome));
+    return CALL_DONE;
+  }
+  if (effect->state != EFFECT_STARTED)
+    return call_fail(call, effect->state == EFFECT_UNKNOWN ? "unknown" : "failed", "%s",
+                     effect->outcome ? effect->outcome : "");
   call->wait_token = scripts_token(engine->scripts);
   effect_wait(engine, effect, call->wait_token);
   return CALL_WAIT;
@@ -122,11 +130,9 @@ static const char *name_of_service(void *app, uint64_t handle)
 }
 
 // Services come from nines.yaml, from critical paths that name one, and from deployments that are told.
-const struct noun service_noun = { .kind = "service",
-                                   .find = service_handle,
-                                   .names = service_names,
-                                   .methods = service_methods,
-                                   .name = name_of_service };
+const struct noun service_noun = {
+  .kind = "service", .find = service_handle, .names = service_names, .methods = service_methods, .name = name_of_service
+};
 
 // --- a deployment
 

@@ -33,12 +33,14 @@ static bool own_program(char out[static 4096])
 static void reject(struct spec_run *run, const char *why)
 {
   struct buf body = { 0 };
-  buf_text(&body, "{\"why\":");
+  buf_text(&body, "{\"actor\":\"engine\",\"file\":");
+  buf_json_text(&body, view_of(run->name));
+  buf_text(&body, ",\"reason\":");
   buf_json_text(&body, view_of(why));
   buf_byte(&body, '}');
   live_log(run->live, "error", "%s is not taken over, its spec fails: %s", run->name, why);
-  nines *engine = run->live->engine;
-  events_publish(engine->events, engine->now_ns, engine->wall_ns, "policy.rejected", run->name, body.data);
+  live_input(run->live,
+             (struct input){ .kind = INPUT_CALL, .name = view_of("policy.reject"), .body = buf_view(&body) });
   buf_free(&body);
 }
 

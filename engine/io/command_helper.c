@@ -121,7 +121,9 @@ static int start_program(struct guard *guard)
   int output[2], error[2];
   if (pipe2(output, O_CLOEXEC) != 0 || pipe2(error, O_CLOEXEC) != 0) return errno;
   pid_t self = getpid();
-  pid_t pid = fork();
+  // Not fork: it would run the handlers that libraries left with pthread_atfork, and libuv's closes descriptors by
+  // their old numbers, which are other files here.
+  pid_t pid = _Fork();
   if (pid < 0) return errno;
   if (pid == 0) run_program(guard->plan, output[1], error[1], self);
   setpgid(pid, pid); // both sides: whoever comes first

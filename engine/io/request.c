@@ -79,6 +79,15 @@ static int on_field(llhttp_t *parser, const char *at, size_t size)
   return count_header(connection, size + overhead);
 }
 
+static int on_field_complete(llhttp_t *parser)
+{
+  struct connection *connection = parser->data;
+  const struct exchange *exchange = connection->current;
+  if (connection->body_phase) return 0;
+  if (exchange->span == SPAN_NAME && exchange->fields[exchange->field_count - 1].name_size > 0) return 0;
+  return refuse(connection, &connection->serve->usage.bad_syntax, 400, "a field has no name");
+}
+
 static int on_value(llhttp_t *parser, const char *at, size_t size)
 {
   struct connection *connection = parser->data;
@@ -251,6 +260,7 @@ const llhttp_settings_t request_parsing = {
   .on_message_begin = on_message_begin,
   .on_url = on_url,
   .on_header_field = on_field,
+  .on_header_field_complete = on_field_complete,
   .on_header_value = on_value,
   .on_header_value_complete = on_value_complete,
   .on_headers_complete = on_headers_complete,

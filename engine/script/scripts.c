@@ -1,28 +1,20 @@
-// All files together: announce, reload, run.
+// All files together: what is announced, what runs, what was killed. (reload.c takes over what was announced.)
 //
-// A reload is done in steps that can stop before anything is touched: build a candidate of each changed file, settle
-// the names, and only then commit: old lives end, declarations are applied noun by noun, what nobody declares any more
-// is retired, new lives start. Libraries are texts; a changed one makes candidates of the files that use it.
+// A policy that is killed three times in a row is stopped until it changes: its objects stay declared, its handlers are
+// not there any more, so that alerts do not wait for them. After a kill for memory the state cannot be trusted, and the
+// same text starts anew.
 #include "scripts.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "check.h"
-#include "file.h"
 #include "handler.h"
 #include "mem.h"
-#include "resolve.h"
+#include "scripts_private.h"
 #include "task.h"
 
 enum { SCRIPTS_MAX = 1000 };
-
-struct scripts {
-  struct scheduler scheduler; // first
-  struct scripts_config config;
-  struct file **files; // by name
-  size_t count, capacity;
-};
 
 static struct file *file_of(const struct script *script)
 {
@@ -121,9 +113,9 @@ static bool find_library(struct scheduler *scheduler, const char *name, struct v
   return hooks->library && hooks->library(hooks->app, name, text);
 }
 
-// Reload: candidates
+// For reload.c too
 
-static void say(const struct scripts *scripts, const struct file *file, const char *topic, const char *why)
+void scripts_say(const struct scripts *scripts, const struct file *file, const char *topic, const char *why)
 {
   const struct scripts_hooks *hooks = &scripts->config.hooks;
   struct buf json = { 0 };
@@ -140,121 +132,7 @@ static void say(const struct scripts *scripts, const struct file *file, const ch
   buf_free(&json);
 }
 
-// A library is looked at alone first, so that its own mistakes are its own.
-static void check_library(struct scripts *scripts, struct file *file)
-{
-  struct sandbox sandbox;
-  struct status status;
-  int rc =
-      sandbox_open(&sandbox, &scripts->config.limits, &scripts->scheduler.budget, 0, file->record.file, NULL, &status);
-  if (rc == 0) {
-    rc = sandbox_compile(&sandbox, file->pending, file->pending_size, file->record.file, &status);
-    sandbox_close(&sandbox);
-  }
-  if (rc != 0)
-    file_reject(file, status.text);
-  else
-    file->plan = PLAN_TAKE;
-}
-
-static bool uses_changed_library(const struct scripts *scripts, const struct script *script)
-{
-  for (uint32_t i = 0; i < script->library_count; i++)
-    for (size_t j = 0; j < scripts->count; j++)
-      if (scripts->files[j]->plan != PLAN_STAY && file_is_library(scripts->files[j], script->libraries[i])) return true;
-  return false;
-}
-
-static void build(struct scripts *scripts, struct file *file, bool checking)
-{
-  struct status status;
-  struct view text =
-      file->pending ? (struct view){ file->pending, file->pending_size } : (struct view){ file->text, file->size };
-  if (script_open(&file->candidate, &scripts->scheduler, &file->record, text, checking, &status) == 0)
-    file->plan = PLAN_TAKE;
-  else
-    file_reject(file, status.text);
-}
-
-static void plan_libraries(struct scripts *scripts)
-{
-  for (size_t i = 0; i < scripts->count; i++) {
-    struct file *file = scripts->files[i];
-    file->plan = PLAN_STAY;
-    if (file->gone) {
-      file->plan = PLAN_GO;
-    } else if (file_same_text(file)) {
-      file_forget_pending(file);
-      file->fresh = false;
-    } else if (file->library && file->pending) {
-      check_library(scripts, file);
-    }
-  }
-}
-
-static void plan(struct scripts *scripts, bool checking)
-{
-  CHECK(!scripts->scheduler.running);
-  plan_libraries(scripts);
-  for (size_t i = 0; i < scripts->count; i++) {
-    struct file *file = scripts->files[i];
-    if (file->library || file->gone) continue;
-    bool rebuild = file->current && !file->disabled && uses_changed_library(scripts, file->current);
-    if (file->pending || rebuild) build(scripts, file, checking);
-  }
-}
-
-static void settle(struct scripts *scripts, void (*each)(void *userdata, const char *file, const char *error),
-                   void *userdata)
-{
-  for (size_t i = 0; each && i < scripts->count; i++)
-    if (scripts->files[i]->verdict) each(userdata, scripts->files[i]->record.file, scripts->files[i]->verdict);
-  const struct resolve resolve = { .files = scripts->files,
-                                   .count = scripts->count,
-                                   .app = scripts->config.hooks.app,
-                                   .each = each,
-                                   .userdata = userdata };
-  resolve_names(&resolve);
-}
-
-// Reload: commit
-
-static bool is_declared(const struct scripts *scripts, const struct noun *noun, const char *name)
-{
-  for (size_t i = 0; i < scripts->count; i++) {
-    const struct script *script = scripts->files[i]->current;
-    for (uint32_t j = 0; script && j < script->declaration_count; j++)
-      if (script->declarations[j].noun == noun && strcmp(script->declarations[j].name, name) == 0) return true;
-  }
-  return false;
-}
-
-// The new lives are in place; `old` has ended and still knows its names.
-static void retire(struct scripts *scripts, const struct script *old)
-{
-  for (uint32_t i = 0; i < old->declaration_count; i++) {
-    const struct declaration *declaration = &old->declarations[i];
-    if (declaration->noun->retire && !is_declared(scripts, declaration->noun, declaration->name))
-      declaration->noun->retire(scripts->config.hooks.app, declaration->name);
-  }
-}
-
-static void swap(struct file *file, struct script **old)
-{
-  *old = file->current;
-  if (*old) script_stop(*old);
-  file->current = file->candidate; // NULL when it goes
-  file->candidate = NULL;
-  if (!file->current) return;
-  file_accept_text(file);
-  mem_free(file->error);
-  file->error = NULL;
-  file->disabled = false;
-  file->record.kills = 0;
-  file->loads++;
-}
-
-static void apply(struct scripts *scripts, struct file *file, const struct noun *noun, bool again)
+void scripts_apply(struct scripts *scripts, struct file *file, const struct noun *noun, bool again)
 {
   struct status status;
   if (script_apply(file->current, noun, again, &status) == 0) return;
@@ -262,99 +140,6 @@ static void apply(struct scripts *scripts, struct file *file, const struct noun 
   scheduler_log(&scripts->scheduler, "error", file->record.file, status.text);
   mem_free(file->error);
   file->error = mem_must_copy(status.text);
-}
-
-// Objects of one noun may name each other: those that came too early are applied once more.
-static void apply_all(struct scripts *scripts)
-{
-  for (const struct noun *const *noun = scripts->config.nouns; noun && *noun; noun++)
-    for (int again = 0; again < 2; again++)
-      for (size_t i = 0; i < scripts->count; i++)
-        if (scripts->files[i]->plan == PLAN_TAKE && scripts->files[i]->current)
-          apply(scripts, scripts->files[i], *noun, again);
-}
-
-static void commit(struct scripts *scripts)
-{
-  struct script **old = mem_must((scripts->count + 1) * sizeof(struct script *));
-  for (size_t i = 0; i < scripts->count; i++) {
-    struct file *file = scripts->files[i];
-    if (file->library && file->plan == PLAN_TAKE)
-      file_accept_text(file);
-    else if (!file->library && file->plan != PLAN_STAY)
-      swap(file, &old[i]);
-  }
-  apply_all(scripts);
-  for (size_t i = 0; i < scripts->count; i++) {
-    if (!old[i]) continue;
-    retire(scripts, old[i]);
-    script_close(old[i]);
-  }
-  mem_free(old);
-  for (size_t i = 0; i < scripts->count; i++) {
-    struct file *file = scripts->files[i];
-    if (file->plan == PLAN_TAKE && file->current) script_start(file->current);
-  }
-  for (size_t i = 0; i < scripts->count; i++)
-    if (scripts->files[i]->plan == PLAN_TAKE) say(scripts, scripts->files[i], "policy.loaded", NULL);
-}
-
-static int tell_rejected(struct scripts *scripts, struct status *status)
-{
-  int rejected = 0;
-  for (size_t i = 0; i < scripts->count; i++) {
-    struct file *file = scripts->files[i];
-    if (!file->verdict) continue;
-    if (rejected++ == 0) status_set(status, NINES_ESCRIPT, "%s", file->verdict);
-    if (!file->fresh && file->error && strcmp(file->error, file->verdict) == 0) continue; // known
-    file->rejections++;
-    mem_free(file->error);
-    file->error = mem_must_copy(file->verdict);
-    say(scripts, file, "policy.rejected", file->error);
-  }
-  return rejected;
-}
-
-// Ends a reload or a check: candidates that were not taken go, files that left are forgotten.
-static void tidy(struct scripts *scripts, bool committed)
-{
-  size_t kept = 0;
-  for (size_t i = 0; i < scripts->count; i++) {
-    struct file *file = scripts->files[i];
-    script_close(file->candidate);
-    file->candidate = NULL;
-    if (committed && file->plan == PLAN_GO) {
-      file_close(file);
-      continue;
-    }
-    if (committed) file->fresh = false;
-    file->plan = PLAN_STAY;
-    mem_free(file->verdict);
-    file->verdict = NULL;
-    scripts->files[kept++] = file;
-  }
-  scripts->count = kept;
-}
-
-int scripts_reload(struct scripts *scripts, struct status *status)
-{
-  plan(scripts, false);
-  settle(scripts, NULL, NULL);
-  commit(scripts);
-  int rejected = tell_rejected(scripts, status);
-  tidy(scripts, true);
-  return rejected;
-}
-
-int scripts_check(struct scripts *scripts, void (*each)(void *userdata, const char *file, const char *error),
-                  void *userdata)
-{
-  int rejected = 0;
-  plan(scripts, true);
-  settle(scripts, each, userdata);
-  for (size_t i = 0; i < scripts->count; i++) rejected += scripts->files[i]->verdict != NULL;
-  tidy(scripts, false);
-  return rejected;
 }
 
 // Kills
@@ -365,7 +150,7 @@ static void disable(struct scripts *scripts, struct file *file, const char *why)
   file->usage.bytes = 0;
   script_stop(file->current);
   file->disabled = true;
-  say(scripts, file, "policy.disabled", why);
+  scripts_say(scripts, file, "policy.disabled", why);
 }
 
 // The same text in a fresh state: after a kill for memory, and when a disabled policy gets another chance. What it
@@ -382,7 +167,7 @@ static int restart(struct scripts *scripts, struct file *file, struct status *st
   script_close(file->current);
   file->current = fresh;
   for (const struct noun *const *noun = scripts->config.nouns; noun && *noun; noun++)
-    apply(scripts, file, *noun, false);
+    scripts_apply(scripts, file, *noun, false);
   script_start(fresh);
   return 0;
 }
@@ -395,7 +180,7 @@ static void on_killed(struct scheduler *scheduler, struct script *script, uint32
   struct status status;
   file->record.kills++;
   file->record.killer = handler;
-  say(scripts, file, "policy.killed", why);
+  scripts_say(scripts, file, "policy.killed", why);
   if (file->record.kills >= FILE_KILLS_MAX)
     disable(scripts, file, why);
   else if (kill == KILL_MEMORY && restart(scripts, file, &status) != 0)
@@ -411,7 +196,7 @@ int scripts_enable(struct scripts *scripts, const char *name, struct status *sta
   if (rc != 0) return rc;
   file->disabled = false;
   file->record.kills = 0;
-  say(scripts, file, "policy.loaded", NULL);
+  scripts_say(scripts, file, "policy.loaded", NULL);
   return 0;
 }
 

@@ -21,12 +21,16 @@ enum input_kind {
   INPUT_COMMIT, // op: ticket of the store; code
   INPUT_KILL,   // op: task; code: instructions at which its wall-clock limit struck
   INPUT_STEP,   // the wall clock was stepped: op holds the difference in ns (two's complement)
+  INPUT_DOCUMENT, // name: kind/id; body: JSON: what the store held; before the START of the life that loads it
   INPUT_KIND_END
 };
 
 // `code` of inputs that only repeat, at the start of a segment, what earlier segments told: a replay that has read
 // those skips them.
 enum { INPUT_PREAMBLE = 100 };
+// Recordings also hold what was decided, for comparison: frames of this kind are topic, name and JSON of an event, each
+// ended by a NUL.
+enum { RECORDED_EVENT = 64 };
 
 struct input {
   enum input_kind kind;

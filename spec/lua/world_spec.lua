@@ -106,7 +106,7 @@ describe("a world", function()
     fails("world_spec.lua:%d+: .*polices.*policies", function() nines.world { polices = {} } end)
     fails("nowhere.lua", function() nines.world { policies = { "nowhere.lua" } } end)
     local world = nines.world {}
-    fails("500ms", function() world:traffic("x", { latency = 120 }) end)
+    fails("120ms", function() world:traffic("x", { latency = 120 }) end)
     fails("success", function() world:traffic("x", { success = 120 }) end)
     fails("world_spec.lua:%d+: world:advance", function() world:advance "soon" end)
     fails("pagse", function() return world.pagse end)

@@ -267,7 +267,7 @@ static void test_command(void **state)
   struct buf expected = { 0 }, got = { 0 };
   char path[100];
   configure(world, "notify: { n: { command: [sh, -c, 'cat > got; echo sent'] } }");
-  assert_int_equal(deliver(world, &message), 0);
+  if (deliver(world, &message) != 0) fail_msg("%s", world->why);
   assert_string_equal(world->why, "the command of n exited with status 0: sent");
   snprintf(path, sizeof path, "%s/got", world->dir); // it ran in the project's directory
   FILE *file = fopen(path, "r");

@@ -193,6 +193,7 @@ static void bad_grammar_is_refused(void **state)
     "GET / HTTP/1.1\r\n" H "Na me: x\r\n" END,
     "GET / HTTP/1.1\r\n" H "Name : x\r\n" END,
     "GET / HTTP/1.1\r\n" H ": x\r\n" END,
+    "GET / HTTP/1.1\r\n: x\r\n" H END,
     "GET / HTTP/1.1\r\n" H "A: b\x01\r\n" END,
     "GET / HTTP/1.1\r\n Folded: x\r\n" H END,
     "POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nContent-Length: 6\r\n" END "hello!",
