@@ -107,6 +107,16 @@ struct effect *effect_get(nines *engine, const char *key, const char *kind, cons
 static void wake(nines *engine, const struct effect *effect, uint64_t token)
 {
   struct value results[3];
+  struct pool pool = { 0 };
+  struct status status = { 0 };
+  const char *outcome = effect->outcome ? effect->outcome : "";
+  if (effect->state == EFFECT_DONE && json_parse(&pool, view_of(outcome), &results[0], &status) == 0 &&
+      results[0].type == VALUE_TABLE) { // of a command or a request: as its first asker got it
+    scripts_wake(engine->scripts, token, results, 1);
+    pool_fini(&pool);
+    return;
+  }
+  pool_fini(&pool);
   if (effect->state == EFFECT_DONE) {
     results[0] = value_bool(true);
     results[1] = value_text(effect->outcome ? effect->outcome : "");

@@ -24,6 +24,7 @@
 #include "path.h"
 #include "request.h"
 #include "service.h"
+#include "track.h"
 #include "verbs.h"
 
 enum { GAUGES_MAX = 1000, TURN_ROUNDS_MAX = 1000 };
@@ -70,11 +71,18 @@ static void hook_handler_end(void *app, const struct caller *caller, enum task_e
   alert_handler_end(app, caller, end, why);
 }
 
+static void hook_function_end(void *app, uint64_t task, enum task_end end, const struct value *results, uint32_t count,
+                              const char *why)
+{
+  track_end(app, task, end, results, count, why);
+}
+
 static void hook_cancel(void *app, uint64_t token)
 {
   effect_unwait(app, token);
   path_unwait(app, token);
   verbs_cancel(app, token);
+  track_cancel(app, token);
 }
 
 static void hook_log(void *app, const char *level, const char *script, const char *text)
@@ -126,6 +134,7 @@ static int open_scripts(nines *engine, const struct engine_config *config, struc
     .hooks = { .app = engine,
                .publish = hook_publish,
                .handler_end = hook_handler_end,
+               .function_end = hook_function_end,
                .cancel = hook_cancel,
                .log = hook_log,
                .keep = keep_changed,
@@ -176,6 +185,7 @@ int engine_open(nines **out, const struct engine_config *config, struct status *
   list_init(&engine->after);
   list_init(&engine->waiting);
   list_init(&engine->waits);
+  list_init(&engine->tracks);
   rng_init(&engine->random, config->seed, "engine");
   writers_init(&engine->writers);
   writers_bind_loop(&engine->writers);
@@ -218,6 +228,7 @@ void engine_close(nines *engine)
   if (!engine) return;
   if (engine->scripts) scripts_close(engine->scripts);
   verbs_close(engine);
+  tracks_close(engine);
   alerts_close(engine);
   letters_close(engine);
   effects_close(engine);
@@ -308,6 +319,7 @@ static void apply_reload(nines *engine)
     engine->settled = true;
     alerts_reconcile(engine);
     services_settle(engine);
+    verbs_settle(engine);
   }
   paths_republish(engine);
 }

@@ -79,6 +79,7 @@ struct nines {
   struct map keeps;       // script -> struct value_doc
   struct map operations;  // number -> struct operation
   struct map throttles;   // script and title -> wall time of the last one
+  struct list tracks;     // functions that path:track runs (track.c)
   struct list waits;      // tasks that wait for the door (verbs.c)
   struct map gauges;      // key -> struct gauge: series that conditions mention, as of the last beat
   uint64_t next_operation, next_ticket;

@@ -9,6 +9,7 @@
 #include "path.h"
 #include "schema.h"
 #include "service.h"
+#include "track.h"
 
 struct declared {
   struct path_settings path;
@@ -194,6 +195,11 @@ static int call_record(void *app, uint64_t handle, struct call *call)
   return CALL_DONE;
 }
 
+static int call_track(void *app, uint64_t handle, struct call *call)
+{
+  return track_call(app, path_at(handle), call);
+}
+
 static int call_is(void *app, uint64_t handle, struct call *call)
 {
   (void)app;
@@ -303,6 +309,7 @@ static int call_service(void *app, uint64_t handle, struct call *call)
 
 static const struct noun_method path_methods[] = {
   { "record", call_record, false },
+  { "track", call_track, false },
   { "is", call_is, false },
   { "recovers_within", call_recovers_within, false },
   { "success_rate", call_success_rate, false },

@@ -240,6 +240,30 @@ void verbs_close(nines *engine)
   map_fini(&engine->throttles);
 }
 
+// The helper knows how a command ended; of a request nobody knows whether it arrived.
+static void settle_command(nines *engine, struct effect *effect)
+{
+  struct wait *wait = mem_must(sizeof *wait);
+  *wait = (struct wait){ .engine = engine, .effect = effect };
+  list_append(&engine->waits, &wait->node);
+  wait->op = engine_operation(engine, on_operation, wait);
+  struct door_command command = { .id = effect->id, .resume = true };
+  engine->door.command(engine->door.self, wait->op, &command);
+}
+
+static void settle_request(nines *engine, struct effect *effect)
+{
+  effect_end(engine, effect, EFFECT_UNKNOWN, "the engine was interrupted before the answer came");
+}
+
+void verbs_settle(nines *engine)
+{
+  static const char *const requests[] = { "http.POST", "http.PUT", "http.DELETE" };
+  effects_each_open(engine, "exec", settle_command);
+  for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
+    effects_each_open(engine, requests[i], settle_request);
+}
+
 static struct wait *wait_make(nines *engine, struct call *call, struct effect *effect)
 {
   struct wait *wait = mem_must(sizeof *wait);

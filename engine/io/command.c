@@ -101,6 +101,8 @@ void commander_close(struct commander *commander)
   if (!commander) return;
   list_each (node, &commander->running) free_running(list_entry(node, struct running, node));
   loop_timer_stop(commander->timer);
+  // Their pipes are closed, so they are past their last act: no wait worth the name.
+  for (uint32_t i = 0; i < commander->unreaped_count; i++) waitpid(commander->unreaped[i], NULL, 0);
   mem_free(commander);
 }
 

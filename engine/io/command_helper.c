@@ -37,6 +37,7 @@ struct guard {
   bool ended; // the program was reaped
   int wait_status;
   bool timed_out;
+  bool killed;     // SIGKILL was sent
   int64_t end_ns;  // when to send SIGTERM
   int64_t kill_ns; // when to send SIGKILL; 0: SIGTERM was not sent
   int pipe_fd;     // -1: end of output
@@ -201,7 +202,10 @@ static bool enforce(struct guard *guard, int64_t now_ns)
   if (group_is_empty(guard)) return true;
   if (now_ns < guard->kill_ns) return false;
   kill(-guard->program, SIGKILL);
-  return guard->ended;
+  if (guard->killed) return guard->ended; // what a SIGKILL does not end within the grace hangs in the kernel
+  guard->killed = true;
+  guard->kill_ns = now_ns + GRACE_NS;
+  return false;
 }
 
 static void watch(struct guard *guard)

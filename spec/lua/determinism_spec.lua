@@ -38,7 +38,7 @@ describe("a virtual day", function()
   it("has the same trace for the same seed", function()
     local first, world = day(42, 60)
     assert.equal(first, (day(42, 60)))
-    assert.is_true(#world:events() > 1000)
+    assert.is_true(#world:events() > 300)
     assert.is_true(#world:events "critical_path.breached" > 2)
   end)
 

@@ -102,7 +102,7 @@ describe("an effect", function()
     assert.same({}, world.pages)
     assert.same({}, world.notifications)
     assert.same({}, world.http)
-    assert.same({ "exec", "http.post", "notify", "page", "rollback" }, (function()
+    assert.same({ "exec", "http.POST", "notify", "page", "rollback" }, (function()
       local effects = stage.each(world:events "effect.observed", "effect")
       table.sort(effects)
       return effects

@@ -31,11 +31,14 @@ describe("a reload", function()
 
   it("keeps windows and episodes, and takes new settings at once", function()
     local world = stage.world(stage.path)
+    world:traffic("checkout", { success = 99.92 })
+    world:advance("5m")
+    assert.equal("healthy", world:path("checkout").state)
     local before = world:path("checkout").requests
     assert.is_true(world:load { name = "policy.lua", text = stage.path:gsub("99.9,", "99.999,") })
     assert.equal(before, world:path("checkout").requests)
     assert.near(99.999, world:path("checkout").objective, 1e-9)
-    world:advance("5m")
+    world:advance("10s")
     assert.equal("breached", world:path("checkout").state)
   end)
 

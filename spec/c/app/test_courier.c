@@ -31,6 +31,7 @@ struct world {
   char method[8], path[100], type[60], signature[120];
   struct buf body;
   int requests;
+  struct exchange *hanging; // answered at the end, as each must be
   // the last verdict
   int verdicts, code;
   uint64_t op;
@@ -42,7 +43,7 @@ static void keep(char *out, size_t size, struct view text)
   snprintf(out, size, "%.*s", (int)text.size, text.data ? text.data : "");
 }
 
-// Answers /status/NNN (and what is below it) with that status, /hang never.
+// Answers /status/NNN (and what is below it) with that status, /hang when the server closes.
 static void handle(void *userdata, struct exchange *exchange)
 {
   struct world *world = userdata;
@@ -55,7 +56,10 @@ static void handle(void *userdata, struct exchange *exchange)
   struct view body = exchange_body(exchange);
   buf_clear(&world->body);
   buf_add(&world->body, body.data, body.size);
-  if (strcmp(world->path, "/hang") == 0) return;
+  if (strcmp(world->path, "/hang") == 0) {
+    world->hanging = exchange;
+    return;
+  }
   sscanf(world->path, "/status/%d", &status);
   exchange_reply(exchange, status, "text/plain", view_of(status == 200 ? "" : "because\nof it \xc3\xa4"), NULL);
 }
@@ -86,6 +90,14 @@ static int world_open(void **state)
   return 0;
 }
 
+static void close_server(struct world *world)
+{
+  if (world->hanging) exchange_reply(world->hanging, 200, "text/plain", view_of(""), NULL);
+  if (world->serve) serve_close(world->serve);
+  world->hanging = NULL;
+  world->serve = NULL;
+}
+
 static int world_close(void **state)
 {
   struct world *world = *state;
@@ -93,7 +105,7 @@ static int world_close(void **state)
   commander_close(world->commander);
   courier_close(world->courier);
   courier_close(NULL);
-  if (world->serve) serve_close(world->serve);
+  close_server(world);
   loop_close(world->loop);
   settings_free(world->settings);
   buf_free(&world->body);
@@ -243,8 +255,7 @@ static void test_no_answer(void **state)
   assert_int_equal(deliver(world, &message), NINES_EIO);
   assert_non_null(strstr(world->why, "no answer from n: "));
   configure(world, "notify: { n: { webhook: { url: 'http://127.0.0.1:PORT/?token=t0ken' } } }");
-  serve_close(world->serve); // nobody listens there any more
-  world->serve = NULL;
+  close_server(world); // nobody listens there any more
   assert_int_equal(deliver(world, &message), NINES_EIO);
   assert_non_null(strstr(world->why, "no answer from n: "));
   assert_null(strstr(world->why, "t0ken"));

@@ -32,12 +32,12 @@ struct rig {
   char *big;
 };
 
-static void rig_closed(void *userdata)
+static inline void rig_closed(void *userdata)
 {
   ((struct rig *)userdata)->closed++;
 }
 
-static void rig_handle(void *userdata, struct exchange *exchange)
+static inline void rig_handle(void *userdata, struct exchange *exchange)
 {
   struct rig *rig = userdata;
   struct view path = exchange_path(exchange);
@@ -66,7 +66,7 @@ static void rig_handle(void *userdata, struct exchange *exchange)
   }
 }
 
-static struct rig *rig_open(struct serve_config config)
+static inline struct rig *rig_open(struct serve_config config)
 {
   struct rig *rig = calloc(1, sizeof *rig);
   struct status status = { 0 };
@@ -81,7 +81,7 @@ static struct rig *rig_open(struct serve_config config)
   return rig;
 }
 
-static void rig_close(struct rig *rig)
+static inline void rig_close(struct rig *rig)
 {
   serve_close(rig->serve);
   loop_close(rig->loop);
@@ -90,7 +90,7 @@ static void rig_close(struct rig *rig)
   free(rig);
 }
 
-static int rig_dial(struct rig *rig)
+static inline int rig_dial(struct rig *rig)
 {
   struct sockaddr_in where = { .sin_family = AF_INET, .sin_port = htons((uint16_t)serve_port(rig->serve)) };
   where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -115,7 +115,7 @@ static inline int rig_dial_unix(struct rig *rig, const char *path)
 }
 
 // Takes what there is; false at the end of file (or a reset).
-static bool rig_take(struct rig *rig, int fd)
+static inline bool rig_take(struct rig *rig, int fd)
 {
   ssize_t size = recv(fd, rig->text + rig->size, RIG_TEXT_MAX - 1 - rig->size, 0);
   if (size == 0 || (size < 0 && errno != EAGAIN)) return false;
@@ -124,7 +124,7 @@ static bool rig_take(struct rig *rig, int fd)
   return true;
 }
 
-static void rig_send(struct rig *rig, int fd, const char *data, size_t size)
+static inline void rig_send(struct rig *rig, int fd, const char *data, size_t size)
 {
   for (int64_t end = clock_now_ns() + 20 * NS_PER_S; size > 0 && clock_now_ns() < end;) {
     ssize_t sent = send(fd, data, size, MSG_NOSIGNAL);
@@ -152,7 +152,7 @@ static inline void rig_expect(struct rig *rig, int fd, const char *needle, int c
 }
 
 // Receives until the server closes, and closes.
-static void rig_expect_end(struct rig *rig, int fd)
+static inline void rig_expect_end(struct rig *rig, int fd)
 {
   for (int64_t end = clock_now_ns() + 10 * NS_PER_S; rig_take(rig, fd); loop_turn(rig->loop, NS_PER_MS))
     if (clock_now_ns() > end) fail_msg("the server did not close; received: %s", rig->text);
@@ -160,7 +160,7 @@ static void rig_expect_end(struct rig *rig, int fd)
 }
 
 // One connection: sends the text, then everything until the server closes is in rig->text.
-static const char *rig_ask(struct rig *rig, const char *text)
+static inline const char *rig_ask(struct rig *rig, const char *text)
 {
   int fd = rig_dial(rig);
   rig_send(rig, fd, text, strlen(text));
