@@ -80,10 +80,27 @@ static void take_observations(struct live *live, struct exchange *exchange)
 
 // --- reading
 
+// As configured, with the real port in place of 0.
+static void put_address(struct pool *pool, struct value *document, const char *key, const char *configured, int port)
+{
+  const char *colon = configured ? strrchr(configured, ':') : NULL;
+  if (!colon) return;
+  struct buf address = { 0 };
+  if (port > 0)
+    buf_printf(&address, "%.*s:%d", (int)(colon - configured), configured, port);
+  else
+    buf_text(&address, configured); // a Unix socket
+  const char *text = pool_copy(pool, buf_view(&address));
+  if (text) value_put_text(pool, document, key, text);
+  buf_free(&address);
+}
+
 static void get_status(struct live *live, struct exchange *exchange)
 {
   struct pool pool = { 0 };
   struct value document = value_table();
+  if (live->serve) put_address(&pool, &document, "listen", live->settings->listen, serve_port(live->serve));
+  if (live->statsd) put_address(&pool, &document, "statsd", live->settings->statsd, statsd_port(live->statsd));
   overview_status(live->engine, &pool, &document);
   reply_value(exchange, 200, &document);
   pool_fini(&pool);
