@@ -489,6 +489,7 @@ static const struct route routes[] = {
   { "POST", "/v1/stop", stop, NULL, NULL },
   { "GET", "/v1/explain/*", NULL, NULL, NULL },
   { "GET", "/v1/services/*", NULL, NULL, NULL },
+  { "GET", "/v1/alerts/*", NULL, NULL, NULL },
   { "POST", "/v1/alerts/*/ack", NULL, "alert.ack", "id" },
   { "POST", "/v1/services/*/deployments", NULL, "deploy", "service" },
   { "POST", "/v1/services/*/rollback", NULL, "rollback", "service" },

@@ -105,6 +105,7 @@ static int run_specs(const struct cli *cli, const struct map *specs, const char 
 {
   struct buf lua = { 0 }, busted = { 0 }, module = { 0 };
   char **argv = mem_must((specs->count + ARGUMENTS_MAX) * sizeof *argv);
+  char json[] = "--output=json";
   size_t argc = 0, at = 0;
   int code;
   if (!find_program("lua5.4", &lua) && !find_program("lua54", &lua)) {
@@ -117,8 +118,7 @@ static int run_specs(const struct cli *cli, const struct map *specs, const char 
     argv[argc++] = lua.data;
     argv[argc++] = busted.data;
     if (module.size) argv[argc++] = module.data;
-    if (cli->json) argv[argc++] = (char[]){ "--output=json" };
-    argv[argc++] = (char[]){ "--" };
+    if (cli->json) argv[argc++] = json;
     for (struct map_entry *entry; (entry = map_next(specs, &at));) argv[argc++] = entry->value;
     int status = child_run(argv, dir);
     code = status == 0 ? CLI_OK : CLI_NO;

@@ -106,7 +106,7 @@ int nines_path_get(nines *engine, const char *name, nines_path **out)
 {
   struct live *live = live_of(engine);
   *out = path_find(engine, name);
-  if (*out) return 0;
+  if (*out) return path_meter(*out, WRITER_SHARED) ? 0 : NINES_ELIMIT;
   struct buf arguments = { 0 };
   buf_text(&arguments, "{\"actor\":\"host\",\"path\":");
   buf_json_text(&arguments, view_of(name));
@@ -114,5 +114,7 @@ int nines_path_get(nines *engine, const char *name, nines_path **out)
   live_input(live, (struct input){ .kind = INPUT_CALL, .name = view_of("path.declare"), .body = buf_view(&arguments) });
   buf_free(&arguments);
   *out = path_get(engine, name, &engine->status);
-  return *out ? 0 : engine->status.code;
+  if (!*out) return engine->status.code;
+  // Other threads may record before the next beat has given them a meter of their own.
+  return path_meter(*out, WRITER_SHARED) ? 0 : status_set(&engine->status, NINES_ELIMIT, "the arena is full");
 }

@@ -57,6 +57,7 @@ struct nines {
   bool settled; // the first load is done, what a crash left is taken up
   bool rebase;  // the arena is of another boot: its times are shifted
   int64_t rebase_then_ns, rebase_now_ns;
+  struct map rebased; // names of quantile windows that were shifted already
 
   struct arena *arena;
   struct arena_clock *clock;

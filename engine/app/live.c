@@ -328,6 +328,7 @@ static int open_ears(struct live *live, struct status *status)
   int code = serve_open(&live->serve, live->loop, &serve, status);
   mem_free(socket);
   if (code < 0) return code;
+  live_public_url(live);
   if (live->settings->statsd) {
     struct statsd_config statsd = { .address = live->settings->statsd,
                                     .series = live->series,

@@ -96,6 +96,7 @@ void live_store_poll(struct live *live);
 void live_door_close(struct live *live);
 // live_files.c
 int live_settings(struct live *live, struct status *status); // loads nines.yaml of the project
+void live_public_url(struct live *live);                     // links in messages name the port that was got
 int live_sources(struct live *live,
                  struct status *status); // announces policies that changed and reloads; the number of changed ones
 int live_watch(struct live *live, struct status *status);

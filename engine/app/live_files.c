@@ -44,6 +44,22 @@ char *live_read_file(const char *path, size_t limit, size_t *size, struct status
   return fitting ? fitting : text;
 }
 
+void live_public_url(struct live *live)
+{
+  struct settings *settings = live->settings;
+  const char *colon = settings->listen ? strrchr(settings->listen, ':') : NULL;
+  if (settings->public_url || !colon || !live->serve) return;
+  struct buf url = { 0 };
+  buf_printf(&url, "http://%.*s:%d", (int)(colon - settings->listen), settings->listen, serve_port(live->serve));
+  settings->public_url = pool_copy(&settings->pool, buf_view(&url));
+  buf_free(&url);
+}
+
+static bool differs(const char *a, const char *b)
+{
+  return (a == NULL) != (b == NULL) || (a && strcmp(a, b) != 0);
+}
+
 int live_settings(struct live *live, struct status *status)
 {
   struct settings *settings;
@@ -54,7 +70,11 @@ int live_settings(struct live *live, struct status *status)
     settings = settings_default(".");
   }
   struct settings *old = live->settings;
+  if (old && (differs(old->listen, settings->listen) || differs(old->statsd, settings->statsd) ||
+              differs(old->data, settings->data)))
+    live_log(live, "warn", "nines.yaml: listen, statsd and data take effect when the engine is started again");
   live->settings = settings;
+  live_public_url(live);
   if (live->engine) {
     engine_settings(live->engine, settings);
     if (live->config.observe) live->engine->observe = true;

@@ -109,13 +109,18 @@ static int quantile_keep(nines_path *path, int64_t window_ns, struct status *sta
   buf_printf(&name, "%s/%s", path->name, duration_format(window_ns, text));
   struct arena_slot slot;
   int code = arena_object(engine->arena, ARENA_QUANTILE, buf_view(&name), sizeof(struct quantile), &slot, status);
-  buf_free(&name);
-  if (code < 0) return code;
+  if (code < 0) {
+    buf_free(&name);
+    return code;
+  }
   struct quantile *quantile = arena_at(engine->arena, slot.offset);
+  bool known = map_get(&engine->rebased, buf_view(&name)) != NULL; // of this boot, or shifted to it
   if (slot.fresh || !quantile_valid(quantile, window_ns))
     quantile_init(quantile, window_ns, engine->now_ns, path_latency, path);
-  else if (engine->rebase)
+  else if (engine->rebase && !known)
     quantile_rebase(quantile, engine->rebase_then_ns, engine->rebase_now_ns);
+  if (engine->rebase && !known) CHECK(map_put(&engine->rebased, buf_view(&name), quantile) == 0);
+  buf_free(&name);
   path->quantiles[path->quantile_count].window_ns = window_ns;
   path->quantiles[path->quantile_count++].quantile = quantile;
   return 0;
@@ -133,7 +138,7 @@ static int path_place(nines_path *path, struct status *status)
   path->burn = (struct burn *)(void *)(piece + state_bytes);
   path->fresh = slot.fresh;
   meters_find(path);
-  if (!meter_make(path, WRITER_LOOP, status) || !meter_make(path, WRITER_SHARED, status)) return status->code;
+  if (!meter_make(path, WRITER_LOOP, status)) return status->code;
   path->seen = path_tally(path);
   path_timed(path, &path->seen_timed, &path->seen_sum_us);
   path_latency(path, path->seen_latency);
@@ -607,6 +612,7 @@ void paths_close(nines *engine)
   }
   mem_free(engine->path_index);
   map_fini(&engine->paths);
+  map_fini(&engine->rebased);
 }
 
 int path_renumber(nines_path *path, uint32_t number, struct status *status)

@@ -43,7 +43,7 @@ describe("rollback on breach", function()
 
   it("pages for a path without a service", function()
     local it = world()
-    it:traffic("search", { success = 80 })
+    it:traffic("search", { success = 50 })
     assert.is_true(it:advance_until("10s", function() return #it.pages == 1 end))
     assert.equal("search", it.pages[1].labels.critical_path)
   end)
