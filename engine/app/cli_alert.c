@@ -12,7 +12,8 @@
 void alert_table_print(const struct value *alerts)
 {
   struct screen_table table;
-  screen_table_init(&table, (const char *const[]){ "ALERT", "SEVERITY", "STATE", "ABOUT", "OPENED", "BY", "SUMMARY", NULL });
+  screen_table_init(&table,
+                    (const char *const[]){ "ALERT", "SEVERITY", "STATE", "ABOUT", "OPENED", "BY", "SUMMARY", NULL });
   for (size_t i = 0; alerts->type == VALUE_LIST && i < alerts->list.count; i++) {
     const struct value *item = &alerts->list.items[i];
     const char *severity = screen_text(item, "severity"), *state = screen_text(item, "state");

@@ -28,8 +28,10 @@ static void note(struct check *check, const char *file, const char *path, const 
   if (size && strncmp(error, file, size) == 0 && error[size] == ':') error += size + 1;
   char *end;
   long line = strtol(error, &end, 10);
-  if (line > 0 && *end == ':') error = end + 1;
-  else line = 0;
+  if (line > 0 && *end == ':')
+    error = end + 1;
+  else
+    line = 0;
   error += strspn(error, " ");
   value_put_text(&check->pool, &item, "file", path);
   if (line > 0) value_put(&check->pool, &item, "line", value_integer(line));

@@ -69,7 +69,8 @@ int child_run(char *const argv[], const char *dir)
     return 126;
   }
   child_pid = pid;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
   child_pid = 0;
   give_signals_back(&old);
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);

@@ -107,8 +107,7 @@ static void name_actor(struct client *client)
   if (!user || !user[0]) user = getenv("LOGNAME");
   if (!user || !user[0]) return;
   buf_text(&client->actor, "Nines-Actor: ");
-  for (int i = 0; user[i] && i < 64; i++)
-    buf_byte(&client->actor, user[i] > ' ' && user[i] < 127 ? user[i] : '_');
+  for (int i = 0; user[i] && i < 64; i++) buf_byte(&client->actor, user[i] > ' ' && user[i] < 127 ? user[i] : '_');
 }
 
 struct client *client_open(const struct cli *cli)

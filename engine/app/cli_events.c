@@ -108,10 +108,9 @@ int cli_events(struct cli *cli)
   bool follow = false;
   const char *last = NULL;
   struct follower follower = { .cli = cli, .shown_max = UINT64_MAX };
-  const struct cli_option options[] = { { "follow", 'f', &follow, NULL },
-                                        { "topic", 't', NULL, &follower.topic },
-                                        { "last", 'n', NULL, &last },
-                                        { 0 } };
+  const struct cli_option options[] = {
+    { "follow", 'f', &follow, NULL }, { "topic", 't', NULL, &follower.topic }, { "last", 'n', NULL, &last }, { 0 }
+  };
   int code = cli_args(cli, options, 0, 0);
   if (code != CLI_OK) return code;
   if (follow) follower.shown_max = LAST_FOLLOWED;

@@ -79,9 +79,9 @@ int project_policies(const struct settings *settings, const char *dir, struct ma
     struct stat about;
     bool absolute = (*policy)[0] == '/';
     buf_printf(&path, "%s%s%s", absolute || here ? "" : dir, absolute || here ? "" : "/", *policy);
-    int code = stat(path.data, &about) == 0 ? 0
-                                            : status_set(status, NINES_ENOTFOUND,
-                                                         "nines.yaml: policies: there is no %s", path.data);
+    int code = stat(path.data, &about) == 0
+                   ? 0
+                   : status_set(status, NINES_ENOTFOUND, "nines.yaml: policies: there is no %s", path.data);
     const char *slash = strrchr(path.data, '/');
     if (code == 0 && S_ISDIR(about.st_mode))
       walk(&how, path.data, "", 0);

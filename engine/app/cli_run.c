@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "alert.h"
 #include "cli_args.h"
 #include "duration.h"
 #include "letter.h"
 #include "live.h"
-#include "alert.h"
 
 static const char *port_of(const char *address)
 {

@@ -102,19 +102,23 @@ const char *nines_errmsg(const nines *engine)
   return engine->status.text;
 }
 
-int nines_path_get(nines *engine, const char *name, nines_path **out)
+static void declare_path(struct live *live, const char *name)
 {
-  struct live *live = live_of(engine);
-  *out = path_find(engine, name);
-  if (*out) return path_meter(*out, WRITER_SHARED) ? 0 : NINES_ELIMIT;
   struct buf arguments = { 0 };
   buf_text(&arguments, "{\"actor\":\"host\",\"path\":");
   buf_json_text(&arguments, view_of(name));
-  buf_printf(&arguments, ",\"number\":%u}", engine->path_count);
+  buf_printf(&arguments, ",\"number\":%u}", live->engine->path_count);
   live_input(live, (struct input){ .kind = INPUT_CALL, .name = view_of("path.declare"), .body = buf_view(&arguments) });
   buf_free(&arguments);
-  *out = path_get(engine, name, &engine->status);
+}
+
+int nines_path_get(nines *engine, const char *name, nines_path **out)
+{
+  *out = path_find(engine, name);
+  if (!*out) declare_path(live_of(engine), name);
+  *out = path_get(engine, name, &engine->status); // for the sentence, when it could not be declared
   if (!*out) return engine->status.code;
   // Other threads may record before the next beat has given them a meter of their own.
-  return path_meter(*out, WRITER_SHARED) ? 0 : status_set(&engine->status, NINES_ELIMIT, "the arena is full");
+  if (path_meter(*out, WRITER_SHARED)) return 0;
+  return status_set(&engine->status, NINES_ELIMIT, "the arena is full");
 }

@@ -416,6 +416,7 @@ void live_close(struct live *live)
   if (live->statsd) statsd_close(live->statsd);
   api_close(live);
   if (live->serve) serve_close(live->serve);
+  if (live->engine) on_beat(live); // what was observed last belongs to this life's recording
   api_fini(live);
   engine_close(live->engine);
   live->engine = NULL;

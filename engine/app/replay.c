@@ -50,14 +50,28 @@ static size_t frame_size(const struct buf *frames)
   return size;
 }
 
+// Where two payloads differ, with a little before it.
+static int differing(const char *a, const char *b)
+{
+  int at = 0;
+  while (a[at] && a[at] == b[at]) at++;
+  return at > 24 ? at - 24 : 0;
+}
+
 static void part(struct replay *replay, const char *recorded, const char *replayed)
 {
   struct replay_result *result = replay->result;
   if (result->parted) return;
   result->parted = true;
-  snprintf(result->parted_text, sizeof result->parted_text, "recorded: %s %s; replayed: %s %s", recorded,
-           recorded[0] ? recorded + strlen(recorded) + 1 : "", replayed,
-           replayed[0] ? replayed + strlen(replayed) + 1 : "");
+  const char *names[] = { recorded[0] ? recorded + strlen(recorded) + 1 : "",
+                          replayed[0] ? replayed + strlen(replayed) + 1 : "" };
+  int size = snprintf(result->parted_text, sizeof result->parted_text, "recorded: %s %s; replayed: %s %s",
+                      recorded[0] ? recorded : "nothing", names[0], replayed[0] ? replayed : "nothing", names[1]);
+  if (strcmp(recorded, replayed) != 0 || strcmp(names[0], names[1]) != 0) return;
+  const char *payloads[] = { names[0] + strlen(names[0]) + 1, names[1] + strlen(names[1]) + 1 };
+  int at = differing(payloads[0], payloads[1]);
+  snprintf(result->parted_text + size, sizeof result->parted_text - (size_t)size,
+           "; ... %.80s ... against ... %.80s ...", payloads[0] + at, payloads[1] + at);
 }
 
 // Takes off what both sides have, one by one.

@@ -28,6 +28,7 @@ struct connection {
   int open_handles;
   bool answered; // a byte of an answer came
   bool complete;
+  bool keep; // after this answer
 };
 
 struct client {
@@ -48,7 +49,8 @@ static void on_closed(uv_handle_t *handle)
   struct client *client = connection->client;
   if (--connection->open_handles > 0) return;
   free(connection);
-  if (client->closing && --client->count == 0) free(client);
+  client->count--;
+  if (client->closing && client->count == 0) free(client);
 }
 
 static void connection_drop(struct connection *connection)
@@ -59,7 +61,6 @@ static void connection_drop(struct connection *connection)
     *link = connection->next;
     break;
   }
-  if (!client->closing) client->count--;
   uv_close((uv_handle_t *)&connection->tcp, on_closed);
   uv_close((uv_handle_t *)&connection->timer, on_closed);
 }
@@ -90,6 +91,7 @@ static int on_complete(llhttp_t *parser)
 {
   struct connection *connection = parser->data;
   connection->complete = true;
+  connection->keep = llhttp_should_keep_alive(parser);
   return HPE_PAUSED;
 }
 
@@ -112,7 +114,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
   llhttp_errno_t code = llhttp_execute(&connection->parser, buf->base, (size_t)size);
   if (code == HPE_OK) return;
   int status = connection->complete ? connection->parser.status_code : 0;
-  if (!connection->complete || !llhttp_should_keep_alive(&connection->parser)) {
+  if (!connection->complete || !connection->keep) {
     connection_end(connection, status, false);
     return;
   }
@@ -120,6 +122,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
   void *userdata = connection->userdata;
   connection->done = NULL;
   uv_timer_stop(&connection->timer);
+  uv_unref((uv_handle_t *)stream); // an idle connection keeps no loop alive
   if (done) done(userdata, status);
 }
 
@@ -134,8 +137,7 @@ static void ask(struct connection *connection)
   llhttp_init(&connection->parser, HTTP_RESPONSE, &connection->client->settings);
   connection->parser.data = connection;
   connection->write.data = connection;
-  connection->answered = connection->complete = false;
-  uv_timer_start(&connection->timer, on_late, TIMEOUT_MS, 0);
+  connection->answered = connection->complete = connection->keep = false;
   if (uv_write(&connection->write, (uv_stream_t *)&connection->tcp, &buf, 1, on_written) != 0)
     connection_end(connection, 0, true);
 }
@@ -180,6 +182,7 @@ static void start(struct client *client, const char *output, int tries, client_f
 {
   struct connection *connection = tries == 1 ? idle_connection(client) : NULL;
   bool fresh = !connection;
+  if (!fresh) uv_ref((uv_handle_t *)&connection->tcp);
   if (fresh) connection = connection_new(client);
   if (!connection) {
     done(userdata, 0);
@@ -188,13 +191,14 @@ static void start(struct client *client, const char *output, int tries, client_f
   connection->done = done;
   connection->userdata = userdata;
   connection->tries = tries;
-  memmove(connection->output, output, strlen(output) + 1);
+  memcpy(connection->output, output, strlen(output) + 1);
+  uv_timer_start(&connection->timer, on_late, TIMEOUT_MS, 0);
   if (!fresh) {
     ask(connection);
     return;
   }
-  int code = uv_tcp_connect(&connection->connect, &connection->tcp, (const struct sockaddr *)&client->address,
-                            on_connected);
+  int code =
+      uv_tcp_connect(&connection->connect, &connection->tcp, (const struct sockaddr *)&client->address, on_connected);
   if (code != 0) connection_end(connection, 0, false);
 }
 

@@ -10,7 +10,7 @@ typedef void client_fn(void *userdata, int status); // HTTP status; 0: no answer
 // `address` as "127.0.0.1:8080". At most `connections_max` requests under way; more are answered with 0 at once. 0, or
 // a libuv error.
 int client_open(struct client **out, uv_loop_t *loop, const char *address, int connections_max);
-// The callback runs once, never from within client_send's caller when there is a connection to be had.
+// The callback runs once; before client_send returns when all connections are taken.
 void client_send(struct client *client, const char *method, const char *path, client_fn *done, void *userdata);
 void client_close(struct client *client); // no more callbacks; freed when its last connection is closed
 

@@ -21,9 +21,8 @@ struct request {
   char path[PATH_BYTES_MAX];
   size_t path_size;
   char output[512];
-  bool asked;    // complete, not answered yet
-  bool keep;     // after this answer
-  bool refused;  // longer than there is room for
+  bool asked; // complete, not answered yet
+  bool keep;  // after this answer
 };
 
 struct server {
@@ -42,7 +41,7 @@ const char *request_path(const struct request *request)
 
 bool request_is(const struct request *request, const char *method)
 {
-  return strcmp(llhttp_method_name(request->parser.method), method) == 0;
+  return strcmp(llhttp_method_name((llhttp_method_t)request->parser.method), method) == 0;
 }
 
 static void on_closed(uv_handle_t *handle)

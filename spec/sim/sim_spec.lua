@@ -72,6 +72,22 @@ local events = {
     assert(world:load { name = "handler.lua", text = "-- " .. roll(1000000) .. "\n" .. handlers[pick(roll, handler_names)] })
     return "edit"
   end,
+  function(world, roll)   -- killed in the middle of an answer to a breach
+    world:deploy(pick(roll, { "shop", "index" }), "v" .. roll(1000000), { success = 20, takes = roll(3) })
+    local seen = #world:events "critical_path.breached"
+    world:advance_until("30s", function() return #world:events "critical_path.breached" > seen end)
+    for _ = 1, roll(3) do
+      world:advance(roll(40) * 0.05)
+      world:crash(roll(2) == 1 and 0 or roll(DOWN_MAX))
+    end
+    return "crash while answering"
+  end,
+  function(world, roll)   -- edited in the middle of an answer to a breach
+    world:deploy(pick(roll, { "shop", "index" }), "v" .. roll(1000000), { success = 20, takes = roll(3) })
+    world:advance(roll(200) * 0.05)
+    assert(world:load { name = "handler.lua", text = "-- " .. roll(1000000) .. "\n" .. handlers[pick(roll, handler_names)] })
+    return "edit while answering"
+  end,
   function(world, roll)
     assert(not world:load { name = "handler.lua", text = "on(" .. roll(9) })
     return "bad edit"
