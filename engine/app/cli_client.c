@@ -157,6 +157,7 @@ void client_add_name(struct buf *path, const char *name)
 }
 
 struct asking {
+  struct loop *loop;
   struct client_reply *reply;
   bool done;
 };
@@ -168,6 +169,7 @@ static void on_reply(void *userdata, const struct fetch_reply *got)
   struct client_reply *reply = asking->reply;
   struct status ignored = { 0 };
   asking->done = true;
+  loop_wake(asking->loop); // an answer that came at once, in the phase of timers, would leave the turn waiting
   reply->code = got->code;
   reply->status = got->status;
   if (got->code < 0) {
@@ -187,7 +189,7 @@ int client_try(struct client *client, const char *method, const char *path, cons
 {
   struct buf url = { 0 }, json = { 0 };
   struct status status = { 0 };
-  struct asking asking = { reply, false };
+  struct asking asking = { client->loop, reply, false };
   struct fetch *fetch;
   *reply = (struct client_reply){ .body = value_nil() };
   buf_printf(&url, "%s%s", client->base, path);

@@ -208,44 +208,11 @@ int engine_open(nines **out, const struct engine_config *config, struct status *
   return 0;
 }
 
-static void free_afters(struct list *list)
-{
-  list_each (node, list) {
-    list_remove(node);
-    mem_free(node);
-  }
-}
-
 static void free_map(struct map *map)
 {
   size_t at = 0;
   for (struct map_entry *entry; (entry = map_next(map, &at));) mem_free(entry->value);
   map_fini(map);
-}
-
-void engine_close(nines *engine)
-{
-  if (!engine) return;
-  if (engine->scripts) scripts_close(engine->scripts);
-  verbs_close(engine);
-  tracks_close(engine);
-  alerts_close(engine);
-  letters_close(engine);
-  effects_close(engine);
-  services_close(engine);
-  flags_close(engine);
-  keeps_close(engine);
-  paths_close(engine);
-  free_map(&engine->gauges);
-  free_map(&engine->operations);
-  free_afters(&engine->after);
-  free_afters(&engine->waiting);
-  txn_fini(&engine->txn);
-  heap_fini(&engine->timers);
-  writers_fini(&engine->writers);
-  if (engine->events) events_close(engine->events);
-  arena_close(engine->arena);
-  mem_free(engine);
 }
 
 static void run_afters(nines *engine, struct list *list, uint64_t through, int code, const char *why)
@@ -257,6 +224,31 @@ static void run_afters(nines *engine, struct list *list, uint64_t through, int c
     after->fn(engine, after->userdata, code, why);
     mem_free(after);
   }
+}
+
+void engine_close(nines *engine)
+{
+  if (!engine) return;
+  if (engine->scripts) scripts_close(engine->scripts);
+  run_afters(engine, &engine->waiting, UINT64_MAX, NINES_ECANCELED, "");
+  run_afters(engine, &engine->after, UINT64_MAX, NINES_ECANCELED, "");
+  heap_fini(&engine->timers); // writes to the timers: before their owners go
+  verbs_close(engine);
+  tracks_close(engine);
+  alerts_close(engine);
+  letters_close(engine);
+  effects_close(engine);
+  services_close(engine);
+  flags_close(engine);
+  keeps_close(engine);
+  paths_close(engine);
+  free_map(&engine->gauges);
+  free_map(&engine->operations);
+  txn_fini(&engine->txn);
+  writers_fini(&engine->writers);
+  if (engine->events) events_close(engine->events);
+  arena_close(engine->arena);
+  mem_free(engine);
 }
 
 static void store_result(nines *engine, int code, const char *why)
@@ -468,13 +460,13 @@ struct reply {
 static void send_reply(nines *engine, void *userdata, int code, const char *why)
 {
   struct reply *reply = userdata;
-  if (code < 0) {
+  if (code < 0 && code != NINES_ECANCELED) {
     reply->status = 503;
     reply->document = value_table();
     value_put_format(&reply->pool, &reply->document, "detail", "not stored: %s; nothing was acknowledged, try again",
                      why);
   }
-  engine->door.reply(engine->door.self, reply->op, reply->status, &reply->document);
+  if (code != NINES_ECANCELED) engine->door.reply(engine->door.self, reply->op, reply->status, &reply->document);
   pool_fini(&reply->pool);
   mem_free(reply);
 }

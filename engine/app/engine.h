@@ -33,6 +33,7 @@ struct engine_timer {
 // How an operation that went through the door came back. `body` is valid during the call.
 typedef void operation_fn(nines *engine, void *userdata, int code, struct view body);
 // What happens after the turn's txn is durable (code 0) or could not be stored (code < 0, `why` a sentence).
+// NINES_ECANCELED: the engine closes before it is known; free the userdata and do nothing.
 typedef void after_fn(nines *engine, void *userdata, int code, const char *why);
 
 struct engine_config {

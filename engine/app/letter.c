@@ -197,11 +197,11 @@ static void on_timer(nines *engine, struct engine_timer *timer)
 
 static void after_commit(nines *engine, void *userdata, int code, const char *why)
 {
-  (void)code; // a page is sent whether it could be stored or not
   (void)why;
   char *id = userdata;
   struct letter *letter = map_get(&engine->outbox, view_of(id));
-  if (letter) letter_send(engine, letter);
+  // A page is sent whether it could be stored or not.
+  if (letter && code != NINES_ECANCELED) letter_send(engine, letter);
   mem_free(id);
 }
 

@@ -40,8 +40,11 @@ static const struct cli_command commands[] = {
     "\n"
     "  nines run /etc/nines/shop --observe\n",
     cli_run },
-  { "demo", "demo", "a small shop, a bad deploy, and how it is mended, in a minute",
-    "Runs a real engine on a simulated shop: traffic, a bad deploy, detection, rollback, recovery.\n"
+  { "demo", "demo [--keep] [--seconds N]", "a small shop, a bad deploy, and how it is mended, in a minute",
+    "Runs a real engine and a small real shop: traffic, a bad deploy, detection, rollback, recovery.\n"
+    "\n"
+    "  --keep        leave its directory, to look at it\n"
+    "  --seconds N   how long it lasts\n"
     "\n"
     "  nines demo\n",
     demo },

@@ -154,6 +154,7 @@ static int path_place(nines_path *path, struct status *status)
     path->state->success.since_ns += shift_ns;
     path->state->latency.since_ns += shift_ns;
   }
+  burn_fold(path->burn, engine->now_ns, path->seen); // what the last life got after its last beat
   return 0;
 }
 

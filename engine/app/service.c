@@ -319,6 +319,7 @@ static void run_job(nines *engine, struct job *job)
 static void after_commit(nines *engine, void *userdata, int code, const char *why)
 {
   struct job *job = userdata;
+  if (code == NINES_ECANCELED) return;
   if (code == 0) {
     run_job(engine, job);
     return;

@@ -303,9 +303,9 @@ static void start_prepared(nines *engine, void *userdata, int code, const char *
 {
   struct prepared *prepared = userdata;
   struct wait *wait = prepared->wait;
-  if (code < 0) {
+  if (code < 0 && code != NINES_ECANCELED) {
     on_operation(engine, wait, NINES_EIO, view_of(why));
-  } else {
+  } else if (code == 0) {
     wait->op = engine_operation(engine, on_operation, wait);
     if (wait->http)
       engine->door.http(engine->door.self, wait->op, &prepared->http);

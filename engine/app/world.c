@@ -173,7 +173,7 @@ static int first_rejection(const struct world *world, const char *file, struct s
 
 int world_load(struct world *world, const char *file, struct view text, struct status *status)
 {
-  if (strlen(file) > 200) return status_set(status, NINES_EINVAL, "a policy's name has at most 200 bytes");
+  if (world_file_check(file, status) < 0) return status->code;
   mem_free(map_remove(&world->sources, view_of(file)));
   if (text.data) CHECK(map_put(&world->sources, view_of(file), mem_must_copy_n(text.data, text.size)) == 0);
   announce(world, file, text);

@@ -34,23 +34,30 @@ static int read_text(const char *path, char **out, size_t *size, struct status *
   return code;
 }
 
+static bool ends_with(const char *name, const char *end)
+{
+  size_t size = strlen(name), end_size = strlen(end);
+  return size >= end_size && strcmp(name + size - end_size, end) == 0;
+}
+
+int world_file_check(const char *name, struct status *status)
+{
+  if (strlen(name) > NAME_MAX_BYTES)
+    return status_set(status, NINES_EINVAL, "a policy's name has at most %d bytes: %.60s...", NAME_MAX_BYTES, name);
+  if (!ends_with(name, ".lua")) return status_set(status, NINES_EINVAL, "%s: a policy's file name ends in .lua", name);
+  return 0;
+}
+
 static int add_file(struct world *world, const char *path, const char *name, struct status *status)
 {
   char *text;
   size_t size;
-  if (strlen(name) > NAME_MAX_BYTES)
-    return status_set(status, NINES_EINVAL, "%s: a policy's name has at most %d bytes", path, NAME_MAX_BYTES);
+  if (world_file_check(name, status) < 0) return status->code;
   if (map_get(&world->sources, view_of(name)))
     return status_set(status, NINES_EEXISTS, "%s: another policy file is named %s already", path, name);
   int code = read_text(path, &text, &size, status);
   if (code == 0) CHECK(map_put(&world->sources, view_of(name), text) == 0);
   return code;
-}
-
-static bool ends_with(const char *name, const char *end)
-{
-  size_t size = strlen(name), end_size = strlen(end);
-  return size >= end_size && strcmp(name + size - end_size, end) == 0;
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)

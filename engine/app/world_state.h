@@ -102,6 +102,7 @@ void world_users_draw(struct world *world);
 void world_users_attach(struct world *world); // to the paths of a new engine
 void world_users_close(struct world *world);
 // world_file.c
+int world_file_check(const char *name, struct status *status);
 int world_files_read(struct world *world, struct view path, struct status *status);
 bool world_library(struct world *world, const char *name, struct view *text);
 void world_files_close(struct world *world);

@@ -12,9 +12,12 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mem.h"
+
+enum { LOCK_TRIES = 50, LOCK_PAUSE_NS = 2000000 };
 
 enum { ASIDE_MAX = 999, OBJECTS_MIN = 64, OBJECTS_MAX = 65536, BYTES_PER_OBJECT = 4096, OPEN_TRIES = 8 };
 #define FILE_MIN (64u << 10)
@@ -85,7 +88,13 @@ static int lock(struct arena_file *file, uint64_t *file_size, struct status *sta
                       file->path, strerror(errno));
   if (fstat(file->fd, &mine) != 0 || !S_ISREG(mine.st_mode))
     return status_set(status, NINES_EINVAL, "%s is not a regular file; name another path", file->path);
-  if (flock(file->fd, LOCK_EX | LOCK_NB) != 0) {
+  // A helper forked in the very moment its engine was killed holds the lock until it has closed what it inherited.
+  int failed = flock(file->fd, LOCK_EX | LOCK_NB);
+  for (int tries = 0; failed && errno == EWOULDBLOCK && tries < LOCK_TRIES; tries++) {
+    nanosleep(&(struct timespec){ .tv_nsec = LOCK_PAUSE_NS }, NULL);
+    failed = flock(file->fd, LOCK_EX | LOCK_NB);
+  }
+  if (failed) {
     if (errno == EWOULDBLOCK) return refuse_busy(file, status);
     return status_set(status, NINES_EIO, "cannot lock %s: %s; the data directory needs a file system with locks",
                       file->path, strerror(errno));
@@ -122,6 +131,8 @@ static int map(struct arena_file *file, uint64_t size_bytes, struct status *stat
   if (base == MAP_FAILED)
     return status_set(status, NINES_ENOMEM, "cannot map %llu bytes for %s: %s", (unsigned long long)size_bytes,
                       file->path != NULL ? file->path : "an arena in memory", strerror(errno));
+  // A mapping keeps the file open, and with it the lock: a helper of a killed engine must not hold either.
+  if (file->fd >= 0) madvise(base, size_bytes, MADV_DONTFORK);
   file->base = base;
   file->size = size_bytes;
   return 0;

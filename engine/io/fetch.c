@@ -84,6 +84,8 @@ static void finish(struct fetch *fetch, CURLcode result)
     reply.error = sentence;
   }
   fetch->finished = true;
+  // This may run in the timers' phase, before the loop waits: the turn has done something and must not wait any more.
+  uv_stop(loop_uv(fetch->fetcher->loop));
   fetch->done(fetch->userdata, &reply);
 }
 

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -23,7 +24,7 @@
 #include "list.h"
 #include "mem.h"
 
-enum { QUEUE_DEFAULT = 1024, GROUP_MAX = 256 };
+enum { QUEUE_DEFAULT = 1024, GROUP_MAX = 256, LOCK_TRIES = 50, LOCK_PAUSE_NS = 2000000 };
 
 struct job {
   struct list node;
@@ -146,7 +147,13 @@ static int take_lock(const char *dir, int *out, struct status *status)
   }
   int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return status_set(status, NINES_EIO, "cannot make %s: %s", path, strerror(errno));
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+  // A helper forked in the very moment its engine was killed holds the lock until it has closed what it inherited.
+  int failed = flock(fd, LOCK_EX | LOCK_NB);
+  for (int tries = 0; failed && errno == EWOULDBLOCK && tries < LOCK_TRIES; tries++) {
+    nanosleep(&(struct timespec){ .tv_nsec = LOCK_PAUSE_NS }, NULL);
+    failed = flock(fd, LOCK_EX | LOCK_NB);
+  }
+  if (!failed) {
     // The number is for the message below only; without it the lock holds all the same.
     if (ftruncate(fd, 0) == 0) dprintf(fd, "%ld\n", (long)getpid());
     *out = fd;

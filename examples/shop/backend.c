@@ -121,6 +121,7 @@ int backend_run(const struct options *options)
     close(ready_fd);
   }
   uv_run(&backend.loop, UV_RUN_DEFAULT);
+  life_end(&backend.loop);
   server_free(backend.server);
   return 0;
 }

@@ -238,7 +238,10 @@ void client_close(struct client *client)
     return;
   }
   while (client->connections) {
-    client->connections->done = NULL;
-    connection_drop(client->connections);
+    struct connection *connection = client->connections;
+    client_fn *done = connection->done;
+    connection->done = NULL;
+    connection_drop(connection);
+    if (done) done(connection->userdata, 0);
   }
 }

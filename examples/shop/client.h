@@ -12,6 +12,7 @@ typedef void client_fn(void *userdata, int status); // HTTP status; 0: no answer
 int client_open(struct client **out, uv_loop_t *loop, const char *address, int connections_max);
 // The callback runs once; before client_send returns when all connections are taken.
 void client_send(struct client *client, const char *method, const char *path, client_fn *done, void *userdata);
-void client_close(struct client *client); // no more callbacks; freed when its last connection is closed
+// What is under way is answered with 0. Freed when its last connection is closed.
+void client_close(struct client *client);
 
 #endif

@@ -145,7 +145,7 @@ int gateway_run(const struct options *options)
   nines_close(gateway.engine);
   client_close(gateway.inventory);
   client_close(gateway.payments);
-  uv_run(&gateway.loop, UV_RUN_DEFAULT);
+  life_end(&gateway.loop);
   server_free(gateway.server);
   return 0;
 }

@@ -10,6 +10,7 @@
 static struct {
   uv_signal_t signals[2];
   uv_poll_t owner;
+  bool owned;
   void (*over)(void *userdata);
   void *userdata;
 } life;
@@ -52,6 +53,15 @@ void life_watch(uv_loop_t *loop, void (*over)(void *userdata), void *userdata)
     if (kill(atoi(owner), 0) != 0) end_once(); // gone already; else a system without pidfd_open: signals must do
     return;
   }
+  life.owned = true;
   uv_poll_start(&life.owner, UV_READABLE, on_owner);
   uv_unref((uv_handle_t *)&life.owner);
+}
+
+void life_end(uv_loop_t *loop)
+{
+  for (int i = 0; i < 2; i++) uv_close((uv_handle_t *)&life.signals[i], NULL);
+  if (life.owned) uv_close((uv_handle_t *)&life.owner, NULL);
+  uv_run(loop, UV_RUN_DEFAULT);
+  uv_loop_close(loop);
 }

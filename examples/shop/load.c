@@ -41,6 +41,7 @@ static void on_answer(void *userdata, int status)
   struct load *load = order->load;
   uint64_t took_us = (uv_hrtime() - order->began_ns) / 1000;
   free(order);
+  if (load->over) return;
   if (load->took_count < 2 * RATE_MAX) load->took_us[load->took_count++] = (uint32_t)took_us;
   if (status == 200) {
     load->ok++;
@@ -83,6 +84,7 @@ static void on_second(uv_timer_t *timer)
 static void over(void *userdata)
 {
   struct load *load = userdata;
+  load->over = true; // what is under way is nobody's failure
   uv_close((uv_handle_t *)&load->tick, NULL);
   uv_close((uv_handle_t *)&load->second, NULL);
   client_close(load->client);
@@ -108,5 +110,6 @@ int load_run(const struct options *options)
   uv_timer_start(&load.second, on_second, 1000, 1000);
   life_watch(&load.loop, over, &load);
   uv_run(&load.loop, UV_RUN_DEFAULT);
+  life_end(&load.loop);
   return 0;
 }

@@ -22,6 +22,8 @@ int load_run(const struct options *options);
 // Calls once on SIGTERM or SIGINT, and when the process whose number is in SHOP_OWNER ends: nothing of a demo outlives
 // it, even when it is killed. Does not keep the loop alive.
 void life_watch(uv_loop_t *loop, void (*over)(void *userdata), void *userdata);
+// The loop has nothing more to do: closes it. A signal that comes later ends the process as usual.
+void life_end(uv_loop_t *loop);
 
 // Prints "shop: WHAT: the error's words" and returns 1.
 int shop_fail(const char *what, int uv_code);

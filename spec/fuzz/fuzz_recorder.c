@@ -27,9 +27,9 @@ static void read_all(const char *path, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-  static char dir[] = "/tmp/nines-fuzz-XXXXXX", path[PATH_MAX], second[PATH_MAX];
-  if (strstr(dir, "XXXXXX")) CHECK(mkdtemp(dir));
+  char dir[] = "/tmp/nines-fuzz-XXXXXX", path[PATH_MAX], second[PATH_MAX];
   if (size == 0) return 0;
+  CHECK(mkdtemp(dir));
   char header[SEGMENT_HEADER];
   segment_header_write(header, 1, 0);
   segment_path(path, dir, "f", 1);
@@ -53,5 +53,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   read_all(dir, whole + SEGMENT_HEADER);
   unlink(path);
   unlink(second);
+  rmdir(dir);
   return 0;
 }

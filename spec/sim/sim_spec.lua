@@ -147,15 +147,18 @@ local function check(world, note, clean)
       end
     end
   end
-  -- Nothing is rolled back twice: a command of a rollback goes back from one deployment once.
+  -- Nothing is rolled back twice.
   local undone = {}
+  for _, event in ipairs(world:events "deploy.rolled_back") do
+    assert(not undone[event.undoes], note .. ": " .. event.undoes .. " was rolled back twice")
+    undone[event.undoes] = true
+  end
+  local started = {}
+  for _, command in ipairs(world.commands) do
+    assert(not started[command.id], note .. ": command " .. command.id .. " was started twice")
+    started[command.id] = true
+  end
   for _, name in ipairs { "shop", "index" } do
-    for _, deployment in ipairs(world:service(name).deployments) do
-      if deployment.rollback and deployment.state ~= "failed" then
-        assert(not undone[deployment.undoes], note .. ": " .. deployment.undoes .. " was rolled back twice")
-        undone[deployment.undoes] = true
-      end
-    end
     if clean then
       assert(world:service(name).version == world:service(name).believed, note .. ": the engine is wrong about " .. name)
     end

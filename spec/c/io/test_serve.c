@@ -463,8 +463,9 @@ static void addresses_that_fail_say_why(void **state)
   struct serve_config config = { .address = address, .handle = rig_handle };
   assert_int_equal(serve_open(&second, rig->loop, &config, &status), NINES_EBUSY);
   assert_says(status.text, address);
-  assert_says(status.text, "probably by");
-  assert_says(status.text, "(test_serve)");
+  char holder[40];
+  snprintf(holder, sizeof holder, "probably by %d (", (int)getpid());
+  assert_says(status.text, holder);
   static const char *const bad[] = { "",           "localhost",      "localhost:", ":1",   "1.2.3.4:65536",
                                      "1.2.3.4:1x", "example.org:80", "[::1:5",     "::1:5" };
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

@@ -419,7 +419,7 @@ static void test_opens_fast(void **state)
   for (int i = 0; i < 40; i++) {
     struct txn txn = { 0 };
     for (int n = 0; n < 250; n++) {
-      char id[16];
+      char id[32];
       snprintf(id, sizeof(id), "%d-%d", i, n);
       txn_put(&txn, 1, "k", id, view_of(json));
     }

@@ -1,3 +1,4 @@
+-- luacheck: read globals critical_path flag page notify every
 --- Payments: notice within seconds, undo the last deploy, page only when that did not help.
 
 local payments = critical_path "payment_processing" {
