@@ -31,8 +31,7 @@ int cli_backup(struct cli *cli)
   if (code == CLI_OK && cli->json)
     fputs(reply.text.data, stdout);
   else if (code == CLI_OK)
-    printf("%s holds everything as of now; to go back to it: stop the engine, put it in place of nines.db, start\n",
-           screen_text(&body, "file"));
+    printf("%s holds everything as of now\n", screen_text(&body, "file"));
   client_reply_fini(&reply);
   client_close(client);
   pool_fini(&pool);

@@ -27,7 +27,7 @@ struct follower {
 
 static void print_event(const struct follower *follower, struct view line)
 {
-  static const char *const tellers[] = { "summary", "title", "error", "why", "reason", "state", NULL };
+  static const char *const tellers[] = { "summary", "title", "error", "why", "reason", "version", "state", NULL };
   struct pool pool = { 0 };
   struct value event;
   struct status ignored = { 0 };
