@@ -5,7 +5,7 @@
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import { Engine, buildDir, check, child, freePort, main, now, poll, project, request, sleep, webhook } from './rig.mjs';
+import { Engine, buildDir, check, child, freePort, main, now, poll, project, request, webhook } from './rig.mjs';
 
 const build = buildDir();
 const program = path.join(build, 'nines');
@@ -60,7 +60,7 @@ async function http() {
     ['a negative duration', sized('{"path":"pay","duration_ms":-3}'), [400]],
     ['a duration that is a text', sized('{"path":"pay","duration_ms":"3"}'), [400]],
     ['a path of 300 bytes', sized(JSON.stringify({ path: 'p'.repeat(300) })), [400]],
-    ['no UTF-8', Buffer.from(sized('{"path":"p\xff\xfe"}'), 'latin1'), [400]],
+    ['no UTF-8', Buffer.from(post(`${json}Content-Length: 14\r\n`, '{"path":"p\xff\xfe"}'), 'latin1'), [400]],
     ['depth 10,000', sized('{"path":"pay","x":' + '['.repeat(10000) + ']'.repeat(10000) + '}'), [400]],
     ['100,001 observations', sized(many), [413]],
     ['a good batch with one bad at its end', sized('[{"path":"pay"},{"path":"pay"},{"path":17}]'), [400]],
@@ -154,7 +154,7 @@ p:on("breached", function() ${body} end)
   const engine = new Engine(build, project('limits-policies', {
     'nines.yaml': `listen: 127.0.0.1:0\nnotify:\n  hook: { webhook: { url: "${hook.url}" } }\n`,
     'policies/loops.lua': handler('loops', 'while true do end'),
-    'policies/eats.lua': handler('eats', 'local all = {} for i = 1, 1e9 do all[i] = ("x"):rep(1000) .. i end'),
+    'policies/eats.lua': handler('eats', 'local all = {} for i = 1, 1e9 do all[i] = { i, i, i } end'),
     'policies/fails.lua': handler('fails', 'local nothing = nil; nothing.field = 1'),
     'policies/well.lua': ONE_PATH,
   }));
@@ -248,7 +248,6 @@ notify:
   check((await deploy('v3')).status < 300, 'space again: /readyz is well and a deploy is taken');
   await poll('the deploy', 5000, () => fs.readFileSync(path.join(dir, 'deploys.txt'), 'utf8').endsWith('v3\n'));
   check(runsThen === fs.readFileSync(path.join(dir, 'deploys.txt'), 'utf8').replace('v3\n', '') && !runsThen.endsWith('v2\nv2\n'), 'no refused deploy was run');
-  await sleep(0);
   await engine.stop();
 }
 
