@@ -57,6 +57,7 @@ void demo_story_load(struct demo_story *story, const struct value *line)
 {
   int64_t wall_ns = value_get_integer(line, "wall_ms", 0) * NS_PER_MS;
   if (value_get_bool(line, "failure", false)) {
+    story->failure_wall_ns = wall_ns;
     demo_story_mark(story, DEMO_ONSET, wall_ns, "a checkout failed");
     return;
   }
@@ -105,6 +106,7 @@ void demo_story_event(struct demo_story *story, const struct value *line)
     snprintf(text, sizeof text, "payments %s is ordered by %s", screen_text(event, "version"),
              screen_text(event, "actor"));
     tell(story, wall_ns, PLAIN, "deploy", text);
+    demo_story_mark(story, DEMO_ONSET, story->failure_wall_ns, "a checkout failed"); // if it was told before this event
   } else if (strcmp(topic, "deploy.finished") == 0) {
     set_version(story, screen_text(event, "version"));
     if (story->deploy_wall_ns) {

@@ -14,6 +14,7 @@ struct demo_story {
   int64_t began_wall_ns;  // of the demo
   int64_t deploy_wall_ns; // when the bad version was ordered; 0: not yet
   int64_t at_wall_ns[DEMO_MARKS];
+  int64_t failure_wall_ns; // what the load told last
   int64_t checkouts, failed;
   int pages;
   char version[64]; // of payments, that runs

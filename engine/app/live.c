@@ -341,6 +341,8 @@ static int open_ears(struct live *live, struct status *status)
 static int open_signals(struct live *live, struct status *status)
 {
   static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+  // A limit on file sizes has to fail one write, not to end the engine.
+  if (live->config.signals) signal(SIGXFSZ, SIG_IGN);
   for (size_t i = 0; live->config.signals && i < sizeof signals / sizeof *signals; i++) {
     int code = loop_on_signal(live->loop, signals[i], on_signal, live, status);
     if (code < 0) return code;

@@ -172,6 +172,8 @@ static int verb_notify(void *app, uint64_t handle, struct call *call)
 
 // --- operations that a task waits for
 
+enum { OUTCOME_BYTES_MAX = 512 << 10 };
+
 struct wait {
   struct list node;
   uint64_t token, op;
@@ -204,7 +206,8 @@ static void on_operation(nines *engine, void *userdata, int code, struct view bo
   if (code == 0 && json_parse(&pool, body, &results[0], &status) == 0) count = 1;
   if (code == 0 && count == 3) results[1] = value_text(status.text);
   if (wait->effect) {
-    char *outcome = mem_must_copy_n(body.data ? body.data : "", body.size < 1000 ? body.size : 1000);
+    // Whole, so that asking again gives the same; a longer one is only known to have ended.
+    char *outcome = mem_must_copy_n(body.data ? body.data : "", body.size <= OUTCOME_BYTES_MAX ? body.size : 0);
     effect_end(engine, wait->effect,
                code == 0                 ? EFFECT_DONE
                : code == NINES_ENOTFOUND ? EFFECT_UNKNOWN
