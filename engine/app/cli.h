@@ -52,6 +52,7 @@ int cli_alert(struct cli *cli);
 int cli_flag(struct cli *cli);
 int cli_audit(struct cli *cli);
 int cli_backup(struct cli *cli);
+int cli_replay(struct cli *cli);
 int cli_stop(struct cli *cli);
 int cli_reload(struct cli *cli);
 

@@ -40,11 +40,11 @@ static const struct cli_command commands[] = {
     "\n"
     "  nines run /etc/nines/shop --observe\n",
     cli_run },
-  { "demo", "demo [--keep] [--seconds N]", "a small shop, a bad deploy, and how it is mended, in a minute",
+  { "demo", "demo [--keep] [--seconds N] [--json]", "a small real shop, a bad deploy, and how it is mended",
     "Runs a real engine and a small real shop: traffic, a bad deploy, detection, rollback, recovery.\n"
     "\n"
-    "  --keep        leave its directory, to look at it\n"
-    "  --seconds N   how long it lasts\n"
+    "  --keep        stay up afterwards, to look around and to deploy again; Ctrl-C ends it\n"
+    "  --seconds N   when the bad version comes (2 to 50, default 15)\n"
     "\n"
     "  nines demo\n",
     demo },
@@ -117,6 +117,16 @@ static const struct cli_command commands[] = {
     "\n"
     "  nines audit verify\n",
     cli_audit },
+  { "replay", "replay RECORDING [--policy FILE] [FILE...] [--seconds]", "feed a recording to the engine again",
+    "RECORDING is DATA/recording of a project. Prints every decision, and whether the recording has the same one; exit "
+    "status\n"
+    "1 when they part. Routes and services are those of the nines.yaml of this directory.\n"
+    "\n"
+    "  --policy FILE   this text instead of the recorded policy of the same name: what would have been different\n"
+    "  --seconds       the recording of seconds: days instead of hours, approximate\n"
+    "\n"
+    "  nines replay nines-data/recording --policy policies/payments.lua\n",
+    cli_replay },
   { "backup", "backup FILE", "a consistent copy of the living database",
     "The running engine writes FILE, which must not exist.\n"
     "\n"

@@ -65,9 +65,17 @@ static int missing(struct request *request, const char *field)
   return status_set(&request->status, NINES_EINVAL, "\"%s\" is missing", field);
 }
 
+static int refuse_observing(struct request *request)
+{
+  return status_set(&request->status, NINES_ESTATE,
+                    "the engine only observes and runs nothing; do it yourself and tell it with --record, or start it "
+                    "without --observe");
+}
+
 static int do_deploy(struct request *request)
 {
   const struct arguments *arguments = &request->arguments;
+  if (request->engine->observe && !arguments->record) return refuse_observing(request);
   if (!arguments->service) return missing(request, "service");
   if (!arguments->version) return missing(request, "version");
   request->field = "service";
@@ -87,6 +95,7 @@ static int do_deploy(struct request *request)
 static int do_rollback(struct request *request)
 {
   const struct arguments *arguments = &request->arguments;
+  if (request->engine->observe) return refuse_observing(request);
   if (!arguments->service) return missing(request, "service");
   request->field = "service";
   struct service *service = service_find(request->engine, arguments->service);

@@ -8,7 +8,7 @@ extern const struct noun *const nouns[];
 extern const struct verb verbs[];
 
 void verbs_cancel(nines *engine, uint64_t token); // the task that waits for it is gone
-void verbs_settle(nines *engine); // after a crash: commands and requests that were under way
+void verbs_settle(nines *engine);                 // after a crash: commands and requests that were under way
 void verbs_close(nines *engine);
 
 #endif

@@ -247,6 +247,9 @@ static int take_place(struct fetch *fetch, const char *url, struct status *statu
     result = status_set(status, NINES_EINVAL, "%s URLs are not fetched; use http or https", scheme);
   else
     snprintf(fetch->place, sizeof fetch->place, "%s://%s%s%s", scheme, host, port ? ":" : "", port ? port : "");
+  // A proxy of the environment is for the world outside, not for this machine.
+  if (result == 0 && (strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0))
+    curl_easy_setopt(fetch->easy, CURLOPT_PROXY, "");
   curl_free(scheme);
   curl_free(host);
   curl_free(port);
