@@ -29,8 +29,8 @@ static void tell(void *userdata, const struct event *event, bool same)
     buf_free(&out);
     return;
   }
-  printf("%s%s  %-24s %s%s\n", same ? "" : screen_colour(YELLOW), clock_format(event->wall_ns, time),
-         event->topic, event->name, same ? "" : screen_plain());
+  printf("%s%s  %-24s %s%s\n", same ? "" : screen_colour(YELLOW), clock_format(event->wall_ns, time), event->topic,
+         event->name, same ? "" : screen_plain());
 }
 
 static int finish(const struct cli *cli, const struct replay_result *result)

@@ -1,7 +1,8 @@
 // Who writes where: a number for each thread that records, so that each has shards of its own.
 //
-// Writer 0 is the loop thread, WRITER_STATSD the packet thread. Writer WRITER_SHARED is for threads that found no number free: they share one shard and
-// pay a locked instruction. A number is claimed once per thread and engine and given back when the thread ends.
+// Writer 0 is the loop thread, WRITER_STATSD the packet thread. Writer WRITER_SHARED is for threads that found no
+// number free: they share one shard and pay a locked instruction. A number is claimed once per thread and engine and
+// given back when the thread ends.
 #ifndef NINES_BASE_WRITER_H
 #define NINES_BASE_WRITER_H
 

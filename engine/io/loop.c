@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "clock.h"
 #include "duration.h"
 #include "list.h"
 #include "loop_uv.h"
@@ -194,6 +195,11 @@ int loop_fd(const struct loop *loop)
   return uv_backend_fd(&loop->uv);
 }
 
+static uint64_t now_in_ms(void)
+{
+  return (uint64_t)(clock_now_ns() / NS_PER_MS);
+}
+
 static void on_timer(uv_timer_t *handle)
 {
   struct loop_timer *timer = handle->data;
@@ -204,7 +210,7 @@ static void on_timer(uv_timer_t *handle)
     loop_timer_stop(timer);
   } else {
     // On the grid of the first tick, so that a late tick does not shift the following ones.
-    uint64_t now_ms = uv_now(handle->loop);
+    uint64_t now_ms = now_in_ms();
     timer->due_ms += timer->interval_ms;
     if (timer->due_ms <= now_ms)
       timer->due_ms += ((now_ms - timer->due_ms) / timer->interval_ms + 1) * timer->interval_ms;
@@ -223,7 +229,7 @@ static struct loop_timer *timer_start(struct loop *loop, int64_t delay_ns, uint6
   timer->userdata = userdata;
   timer->interval_ms = interval_ms;
   uv_update_time(&loop->uv); // libuv counts from its cached time
-  timer->due_ms = uv_now(&loop->uv) + ms_of(delay_ns);
+  timer->due_ms = now_in_ms() + ms_of(delay_ns);
   uv_timer_start(&timer->uv, on_timer, ms_of(delay_ns), 0);
   list_append(&loop->timers, &timer->node);
   return timer;

@@ -121,7 +121,7 @@ void connection_flush(struct connection *connection); // as far as the socket ta
 size_t connection_unsent(const struct connection *connection);
 bool connection_congested(const struct connection *connection); // take no further request for now
 
-// request.c
+// http_request.c
 extern const llhttp_settings_t request_parsing;
 void request_parse(struct connection *connection, const char *data, size_t size); // data may be connection->rest
 // Answers with a problem after what was asked before, and takes nothing any more.

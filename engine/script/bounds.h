@@ -1,4 +1,5 @@
-// The limits of a sandboxed policy, and how far it went: every limit is also a gauge. No Lua here, for those who only read.
+// The limits of a sandboxed policy, and how far it went: every limit is also a gauge. No Lua here, for those who only
+// read.
 #ifndef NINES_SCRIPT_BOUNDS_H
 #define NINES_SCRIPT_BOUNDS_H
 

@@ -21,6 +21,8 @@
 #include "vocabulary.h"
 
 enum { SETTINGS_BYTES_MAX = 1024 * 1024, SERIAL_SHIFT = 40 };
+// Loading only declares; it happens on the loop's thread while traffic goes on, so it gets less than a turn.
+#define LOAD_INSTRUCTIONS_MAX 300000u
 
 struct script *script_of(lua_State *L)
 {
@@ -250,7 +252,10 @@ static int load(struct script *script, struct view text, struct status *status)
   } else {
     struct status trace;
     int results = 0;
+    uint64_t turn_max = script->sandbox.limits.instructions_max;
+    script->sandbox.limits.instructions_max = turn_max < LOAD_INSTRUCTIONS_MAX ? turn_max : LOAD_INSTRUCTIONS_MAX;
     int end = sandbox_resume(&script->sandbox, loader.thread, 0, &results, &trace);
+    script->sandbox.limits.instructions_max = turn_max;
     CHECK(end != LUA_YIELD); // every waiting word refuses while loading
     if (end != LUA_OK) rc = first_line(status, NINES_ESCRIPT, trace.text);
     luaL_unref(L, LUA_REGISTRYINDEX, loader.reference);

@@ -15,9 +15,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bounds.h"
 #include "event.h"
 #include "noun.h"
-#include "bounds.h"
 
 struct scripts;
 

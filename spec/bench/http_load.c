@@ -2,9 +2,9 @@
 //
 //   http_load PORT PID BATCH CONNECTIONS SECONDS [PATH]
 //
-// Each connection sends a request, waits for its answer and sends the next (keep-alive, no pipelining). The engine's CPU
-// time (utime and stime of /proc/PID/stat, all threads) is read before and after. Prints one line of JSON; exit 1 when an
-// answer was not 202 or a connection broke.
+// Each connection sends a request, waits for its answer and sends the next (keep-alive, no pipelining). The engine's
+// CPU time (utime and stime of /proc/PID/stat, all threads) is read before and after. Prints one line of JSON; exit 1
+// when an answer was not 202 or a connection broke.
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -57,8 +57,7 @@ static double cpu_s(int pid)
   text[size] = '\0';
   unsigned long user, system;
   const char *after_name = strrchr(text, ')');
-  if (!after_name ||
-      sscanf(after_name + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
+  if (!after_name || sscanf(after_name + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
     fail("/proc/PID/stat cannot be read");
   return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
 }

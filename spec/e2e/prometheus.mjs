@@ -5,7 +5,7 @@
 // Exit 77 when Debian's prometheus and prometheus-alertmanager are not installed.
 
 import { spawnSync } from 'node:child_process';
-import { Engine, buildDir, check, child, freePort, main, now, poll, project, request } from './rig.mjs';
+import { Engine, buildDir, check, child, freePort, main, now, poll, project, request, skip } from './rig.mjs';
 
 const build = buildDir();
 // Names of the seed that promtool would have otherwise: units not in base form.
@@ -17,10 +17,7 @@ function missing(program) {
 
 await main(async () => {
   const absent = ['prometheus', 'promtool', 'prometheus-alertmanager'].filter(missing);
-  if (absent.length) {
-    console.log(`skipped: not installed: ${absent.join(', ')}`);
-    process.exit(77);
-  }
+  if (absent.length) skip(`not installed: ${absent.join(', ')}`);
   const [prometheusPort, alertmanagerPort] = [await freePort(), await freePort()];
   const dir = project('prometheus', {
     'nines.yaml': `listen: 127.0.0.1:0

@@ -36,6 +36,13 @@ export function child(command, args, options = {}) {
   return started;
 }
 
+class Skip extends Error {}
+
+// Ends the program with 77: what it needs is not here.
+export function skip(sentence) {
+  throw new Skip(sentence);
+}
+
 let failures = 0;
 export function check(fine, sentence) {
   if (!fine) failures++;
@@ -43,15 +50,13 @@ export function check(fine, sentence) {
   return fine;
 }
 
-// Runs the program; prints what went wrong; leaves nothing behind.
-export async function main(run) {
-  try {
-    await run();
-  } catch (error) {
-    failures++;
-    console.log(`FAIL  ${error.stack || error}`);
-    for (const engine of engines) if (engine.log) console.log(`--- the engine's last lines\n${engine.log.slice(-3000)}`);
-  }
+function fail(error) {
+  failures++;
+  console.log(`FAIL  ${error.stack || error}`);
+  for (const engine of engines) if (engine.log) console.log(`--- the engine's last lines\n${engine.log.slice(-3000)}`);
+}
+
+async function cleanUp() {
   for (const running of children) running.kill('SIGKILL');
   for (const fn of cleanups.reverse()) {
     try {
@@ -60,7 +65,20 @@ export async function main(run) {
       console.log(`cleanup: ${error.message}`);
     }
   }
-  process.exit(failures ? 1 : 0);
+}
+
+// Runs the program; prints what went wrong; leaves nothing behind.
+export async function main(run) {
+  let skipped = false;
+  try {
+    await run();
+  } catch (error) {
+    skipped = error instanceof Skip;
+    if (skipped) console.log(`skipped: ${error.message}`);
+    else fail(error);
+  }
+  await cleanUp();
+  process.exit(failures ? 1 : skipped ? 77 : 0);
 }
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -8,7 +8,7 @@ import { spawnSync } from 'node:child_process';
 import dgram from 'node:dgram';
 import fs from 'node:fs';
 import path from 'node:path';
-import { Engine, buildDir, check, child, main, poll, project, tempDir } from './rig.mjs';
+import { Engine, buildDir, check, child, main, poll, project, skip, tempDir } from './rig.mjs';
 
 const build = buildDir();
 const count = Number(process.argv[3] || 200);
@@ -18,14 +18,12 @@ function install() {
   const dir = path.join(tempDir('statsd-clients'), 'clients');
   fs.cpSync(source, dir, { recursive: true, filter: (file) => !file.includes('node_modules') });
   const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], { cwd: dir, encoding: 'utf8', timeout: 120000 });
-  if (npm.status === 0) return dir;
-  console.log(`skipped: npm ci: ${npm.error ? npm.error.message : npm.stderr.trim().split('\n').pop()}`);
-  return null;
+  if (npm.status !== 0) skip(`npm ci: ${npm.error ? npm.error.message : npm.stderr.trim().split('\n').pop()}`);
+  return dir;
 }
 
 await main(async () => {
   const clients = install();
-  if (!clients) process.exit(77);
   const dir = project('statsd', {
     'nines.yaml': 'listen: 127.0.0.1:0\nstatsd: 127.0.0.1:0\n',
     'policies/paths.lua': `critical_path "timed" { success_rate = 99.9, window = "1h" }
