@@ -1,4 +1,5 @@
-// One request and its answer: its life, what the handler reads of it, and the bytes sent back (http_request.c fills it).
+// One request and its answer: its life, what the handler reads of it, and the bytes sent back (http_request.c fills
+// it).
 //
 // Exchanges wait in their connection's queue in the order of the requests. The oldest writes straight into the
 // connection's output; a younger one that is answered earlier keeps its bytes until its turn comes. Exchanges and their

@@ -42,7 +42,7 @@ static void says_what_is_wrong(void **state)
   refused(fake, "at('noon', function() end)", "a.lua:1: at: \"noon\" is no time");
   refused(fake, "use 'nothing'", "a.lua:1: use: there is no library \"nothing\"");
   refused(fake, "use '../x'", "a.lua:1: use: \"../x\" is no name of a library");
-  refused(fake, "while true do end", "a.lua:1: stopped after 1000000 instructions");
+  refused(fake, "while true do end", "a.lua:1: stopped after 300000 instructions");
   refused(fake, "error('my word')", "a.lua:1: my word");
   refused(fake, "thing 'x' {} local y = thing('x').limt", "a.lua:1: thing has no \"limt\" (did you mean \"limit\"?)");
   refused(fake, "local f = http.gett", "a.lua:1: unknown http.gett (did you mean \"http.get\"?)");
