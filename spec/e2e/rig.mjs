@@ -9,6 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 
 const cleanups = [];
+const dirs = [];
 const engines = [];
 const children = new Set();
 
@@ -18,7 +19,7 @@ export function atEnd(fn) {
 
 export function tempDir(name) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), `nines-${name}-`));
-  atEnd(() => fs.rmSync(dir, { recursive: true, force: true }));
+  dirs.push(dir);
   return dir;
 }
 
@@ -66,6 +67,13 @@ async function cleanUp() {
     }
   }
 }
+
+// Also when a deadline or a person ends the program.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
+process.on('exit', () => {
+  for (const running of children) running.kill('SIGKILL');
+  for (const dir of dirs) fs.rmSync(dir, { recursive: true, force: true });
+});
 
 // Runs the program; prints what went wrong; leaves nothing behind.
 export async function main(run) {
