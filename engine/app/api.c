@@ -35,10 +35,49 @@ static void reply_value(struct exchange *exchange, int status, const struct valu
 
 // --- observations
 
+// Names of the batch that are no path yet. NINES_ELIMIT or NINES_EINVAL, with the first observation that cannot be,
+// when they cannot all become one.
+static int collect_names(struct live *live, const struct observations *batch, struct map *names, struct status *status)
+{
+  nines *engine = live->engine;
+  struct view last = { 0 };
+  for (size_t i = 0; i < batch->count; i++) {
+    struct view name = batch->items[i].path;
+    if (view_equal(name, last)) continue;
+    last = name;
+    if (map_get(&engine->paths, name) || map_get(names, name)) continue;
+    if (name.size > PATH_NAME_MAX)
+      return status_set(status, NINES_EINVAL, "observation %zu: a path's name has 1 to %d bytes", i, PATH_NAME_MAX);
+    if (engine->path_count + names->count >= PATHS_MAX)
+      return status_set(
+          status, NINES_ELIMIT,
+          "observation %zu: there are %u paths already, %d at most; \"%.*s\" is one too many (a changing part in the "
+          "name?)",
+          i, engine->path_count, PATHS_MAX, (int)name.size, name.data);
+    CHECK(map_put(names, name, live) == 0);
+  }
+  return 0;
+}
+
+static void declare_names(struct live *live, const struct map *names)
+{
+  size_t at = 0;
+  for (struct map_entry *entry; (entry = map_next(names, &at));) {
+    struct buf arguments = { 0 };
+    buf_text(&arguments, "{\"actor\":\"engine\",\"path\":");
+    buf_json_text(&arguments, (struct view){ entry->key, entry->key_size });
+    buf_printf(&arguments, ",\"number\":%u}", live->engine->path_count);
+    live_input(live,
+               (struct input){ .kind = INPUT_CALL, .name = view_of("path.declare"), .body = buf_view(&arguments) });
+    buf_free(&arguments);
+  }
+}
+
 static void take_observations(struct live *live, struct exchange *exchange)
 {
   struct status status = { 0 };
   struct observations *batch = &live->observations;
+  struct map names = { 0 };
   size_t size;
   char *body = exchange_body_mutable(exchange, &size);
   if (observations_parse(body, size, batch, &status) < 0) {
@@ -47,25 +86,18 @@ static void take_observations(struct live *live, struct exchange *exchange)
     return;
   }
   // First every name, so that a batch is taken or refused as a whole.
+  int code = collect_names(live, batch, &names, &status);
+  if (code == 0) declare_names(live, &names);
+  map_fini(&names);
   nines_path *path = NULL;
-  for (size_t i = 0; i < batch->count; i++) {
+  for (size_t i = 0; i < batch->count && code == 0; i++) {
     struct view name = batch->items[i].path;
     if (path && view_is(name, path->name)) continue;
     path = map_get(&live->engine->paths, name);
-    if (path) continue;
-    char *text = mem_must_copy_n(name.data, name.size);
-    struct buf arguments = { 0 };
-    buf_text(&arguments, "{\"actor\":\"engine\",\"path\":");
-    buf_json_text(&arguments, name);
-    buf_printf(&arguments, ",\"number\":%u}", live->engine->path_count);
-    live_input(live,
-               (struct input){ .kind = INPUT_CALL, .name = view_of("path.declare"), .body = buf_view(&arguments) });
-    path = path_get(live->engine, text, &status);
-    buf_free(&arguments);
-    mem_free(text);
-    if (path) continue;
+    if (!path) code = status_set(&status, NINES_ELIMIT, "observation %zu: no room for another path in the arena", i);
+  }
+  if (code < 0) {
     live->observations_refused++;
-    status_prefix(&status, "observation %zu", i);
     exchange_problem(exchange, 422, status.text, "path");
     return;
   }

@@ -178,8 +178,8 @@ nines_path *path_get(nines *engine, const char *name, struct status *status)
 {
   nines_path *path = path_find(engine, name);
   if (path) return path;
-  if (!name[0] || strlen(name) > ARENA_NAME_MAX - 16) {
-    status_set(status, NINES_EINVAL, "a path's name has 1 to %d bytes", ARENA_NAME_MAX - 16);
+  if (!name[0] || strlen(name) > PATH_NAME_MAX) {
+    status_set(status, NINES_EINVAL, "a path's name has 1 to %d bytes", PATH_NAME_MAX);
     return NULL;
   }
   if (engine->path_count == PATHS_MAX) {

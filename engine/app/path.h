@@ -14,7 +14,12 @@
 #include "meter.h"
 #include "quantile.h"
 
-enum { PATHS_MAX = 1000, PATH_QUANTILES_MAX = 4, PATH_OCTAVES = HISTOGRAM_BUCKETS / HISTOGRAM_PER_OCTAVE };
+enum {
+  PATHS_MAX = 1000,
+  PATH_NAME_MAX = ARENA_NAME_MAX - 16,
+  PATH_QUANTILES_MAX = 4,
+  PATH_OCTAVES = HISTOGRAM_BUCKETS / HISTOGRAM_PER_OCTAVE
+};
 
 struct path_settings {
   const char *service;
