@@ -62,3 +62,5 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/nines-config-version.cmake 
 install(FILES ${CMAKE_BINARY_DIR}/nines.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES ${CMAKE_BINARY_DIR}/nines-config.cmake ${CMAKE_BINARY_DIR}/nines-config-version.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/nines)
+install(FILES docs/nines.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES docs/completion/nines.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME nines)
