@@ -10,3 +10,4 @@ files["policies"] = { read_globals = vocabulary }
 files["examples"] = { read_globals = vocabulary }
 files["**/*_spec.lua"] = { std = "lua54+busted" }
 exclude_files = { "**/node_modules", "build*" }
+files["bindings/lua/library"] = { global = false, unused = false }
