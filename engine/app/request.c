@@ -75,7 +75,7 @@ static int refuse_observing(struct request *request)
 static int do_deploy(struct request *request)
 {
   const struct arguments *arguments = &request->arguments;
-  if (request->engine->observe && !arguments->record) return refuse_observing(request);
+  if (request->engine->observe && !arguments->record && !request->engine->simulated) return refuse_observing(request);
   if (!arguments->service) return missing(request, "service");
   if (!arguments->version) return missing(request, "version");
   request->field = "service";
