@@ -356,7 +356,8 @@ void alerts_load(nines *engine)
 static void take_up(nines *engine, struct alert *alert)
 {
   nines_path *path = path_find(engine, alert->object);
-  if (!path || !path->declared_by) return; // not declared in this life: the alert waits for its policy, or for a person
+  alert->orphan = !path || !path->declared_by;
+  if (alert->orphan) return; // not declared in this life: the alert waits for its policy, or for a person
   if (path->fresh && !path->state->breached) {
     // The arena is new but the store remembers: silence is no recovery.
     path->state->breached = 1;
@@ -393,6 +394,15 @@ void alerts_reconcile(nines *engine)
     struct alert *alert =
         alert_open(engine, path); // the breach was seen, the alert not yet stored, when the engine died
     alert->rerun = !alert->paged_wall_ns;
+  }
+}
+
+void alerts_adopt(nines *engine)
+{
+  size_t at = 0;
+  for (struct map_entry *entry; (entry = map_next(&engine->alerts, &at));) {
+    struct alert *alert = entry->value;
+    if (!alert->resolved_wall_ns && alert->orphan) take_up(engine, alert);
   }
 }
 

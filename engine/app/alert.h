@@ -26,6 +26,7 @@ struct alert {
   char *why_paged; // "handler failed: ...", "hold is over", "no handler", "policy payments.lua"
   bool observe;
   bool rerun;                // its handler was cut off by a restart or reload and has to run again
+  bool orphan;               // of an earlier life, and no policy declares its path yet
   struct engine_timer timer; // the hold, or the next repeat to Alertmanager
   nines *engine;
 };
@@ -42,8 +43,9 @@ void alert_handler_end(nines *engine, const struct caller *caller, enum task_end
 void alert_describe(const struct alert *alert, struct pool *pool, struct value *out);
 void alerts_load(nines *engine); // from documents
 void alerts_reconcile(
-    nines *engine);              // after start: alerts of paths that recovered meanwhile, breaches without an alert
-void alerts_save(nines *engine); // puts all open ones, after the store had failed
+    nines *engine);               // after start: alerts of paths that recovered meanwhile, breaches without an alert
+void alerts_adopt(nines *engine); // after a reload: open alerts whose path is declared only now
+void alerts_save(nines *engine);  // puts all open ones, after the store had failed
 void alerts_close(nines *engine);
 struct value *alert_labels(const struct alert *alert, struct pool *pool);
 const char *severity_name(int severity); // "P0"

@@ -156,6 +156,9 @@ static void save_everything(nines *engine, struct engine_timer *timer)
 {
   (void)timer;
   if (!engine->store_failing) return;
+  engine_timer_set(engine, &engine->save_timer, engine->now_ns + SAVE_RETRY_NS);
+  if (engine->save_ticket) return; // what changed since is in later txns
+  engine->save_ticket = engine->next_ticket + 1;
   char text[24];
   txn_put(&engine->txn, engine->wall_ns, "meta", "id", number_key(engine->next_id, text));
   alerts_save(engine);
@@ -164,7 +167,6 @@ static void save_everything(nines *engine, struct engine_timer *timer)
   services_save(engine);
   flags_save(engine);
   keeps_save(engine);
-  engine_timer_set(engine, &engine->save_timer, engine->now_ns + SAVE_RETRY_NS);
 }
 
 int engine_open(nines **out, const struct engine_config *config, struct status *status)
@@ -251,14 +253,21 @@ void engine_close(nines *engine)
   mem_free(engine);
 }
 
-static void store_result(nines *engine, int code, const char *why)
+// `ticket` 0: the txn was not even taken, and stays.
+static void store_result(nines *engine, uint64_t ticket, int code, const char *why)
 {
   if (code == 0) {
-    if (engine->store_failing) engine_log(engine, "info", "the store works again");
+    if (!engine->store_failing) return;
+    if (!engine->save_ticket) engine_timer_set(engine, &engine->save_timer, engine->now_ns);
+    // A txn that failed is lost, whatever succeeds after it: only when everything was put again it is as before.
+    if (!engine->save_ticket || ticket < engine->save_ticket) return;
+    engine_log(engine, "info", "the store works again");
     engine->store_failing = false;
+    engine->save_ticket = 0;
     engine_timer_stop(engine, &engine->save_timer);
     return;
   }
+  if (ticket && ticket >= engine->save_ticket) engine->save_ticket = 0;
   engine->figures.store_failures++;
   if (!engine->store_failing)
     engine_log(engine, "error", "cannot remember: %s; deciding and paging go on, nothing is acknowledged", why);
@@ -279,7 +288,7 @@ static void finish_turn(nines *engine)
     uint64_t ticket = engine->next_ticket + 1;
     if (!engine->door.commit(engine->door.self, ticket, &engine->txn)) {
       // Nothing was taken: the ops stay for the next turn, and nobody is told that they are durable.
-      store_result(engine, NINES_ELIMIT, "the store's queue is full");
+      store_result(engine, 0, NINES_ELIMIT, "the store's queue is full");
       run_afters(engine, &engine->after, UINT64_MAX, NINES_ELIMIT, "the store's queue is full");
       return;
     }
@@ -312,6 +321,8 @@ static void apply_reload(nines *engine)
     alerts_reconcile(engine);
     services_settle(engine);
     verbs_settle(engine);
+  } else {
+    alerts_adopt(engine);
   }
   paths_republish(engine);
 }
@@ -344,7 +355,7 @@ static void apply(nines *engine, const struct input *input)
     break;
   case INPUT_COMMIT: {
     char *why = mem_must_copy_n(input->body.data ? input->body.data : "", input->body.size);
-    store_result(engine, input->code, why);
+    store_result(engine, input->op, input->code, why);
     run_afters(engine, &engine->waiting, input->op, input->code, why);
     mem_free(why);
     break;

@@ -91,6 +91,7 @@ struct nines {
   struct list after;   // of this turn
   struct list waiting; // for a ticket
   bool store_failing;
+  uint64_t save_ticket; // of the txn that puts everything again while the store fails; 0: none under way
   char store_error[STATUS_TEXT_MAX];
   struct engine_timer save_timer;
 

@@ -156,8 +156,10 @@ static void on_result(nines *engine, void *userdata, int code, struct view body)
   char why[200];
   snprintf(why, sizeof why, "%.*s", (int)(body.size < 199 ? body.size : 199), body.data ? body.data : "");
   engine->figures.delivery_failures++;
-  letter->state = LETTER_WAITING;
-  bool late = engine->wall_ns - letter->written_wall_ns > GIVE_UP_NS;
+  bool repeat = letter->state == LETTER_SENT; // it has arrived before, and is tried as long as the alert fires
+  if (repeat && letter->superseded) return;   // the resolution says the rest
+  if (!repeat) letter->state = LETTER_WAITING;
+  bool late = !repeat && engine->wall_ns - letter->written_wall_ns > GIVE_UP_NS;
   if (code == NINES_EINVAL || late) {
     engine_log(engine, "error", "%s \"%s\" to %s is given up: %s", letter->message.kind, letter->message.title,
                letter->message.notifier, why);
@@ -241,7 +243,8 @@ static struct letter *letter_make(nines *engine, const char *notifier, const str
 
 static uint32_t letter_write(nines *engine, const char *notifier, const struct letter_draft *draft)
 {
-  if (engine->outbox.count >= LETTERS_MAX) {
+  // A resolution is always written: there is at most one for each letter that is kept.
+  if (engine->outbox.count >= LETTERS_MAX && strcmp(draft->status, "resolved") != 0) {
     engine_log(engine, "error", "the outbox is full (%d letters); \"%s\" to %s is dropped", LETTERS_MAX, draft->title,
                notifier);
     return 0;
@@ -271,13 +274,19 @@ uint32_t letters_write(nines *engine, const struct letter_draft *draft)
   if (draft->to)
     engine_log(engine, "error", "there is no notifier \"%s\" in nines.yaml; sent by the routes instead", draft->to);
   uint32_t written = 0;
+  struct map told = { 0 }; // two routes that match may lead to the same notifier
   for (uint32_t i = 0; i < settings->route_count; i++) {
     const struct route_settings *route = &settings->routes[i];
     if (route->severities && !(draft->severity && has_word(route->severities, draft->severity))) continue;
     if (route->service && !(draft->service && strcmp(route->service, draft->service) == 0)) continue;
-    for (const char *const *to = route->to; *to; to++) written += letter_write(engine, *to, draft);
+    for (const char *const *to = route->to; *to; to++)
+      if (!map_get(&told, view_of(*to))) {
+        CHECK(map_put(&told, view_of(*to), engine) == 0);
+        written += letter_write(engine, *to, draft);
+      }
     if (!route->go_on) break;
   }
+  map_fini(&told);
   return written;
 }
 

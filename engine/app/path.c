@@ -77,13 +77,24 @@ struct tally path_tally(const nines_path *path)
   return sum;
 }
 
-static void path_latency(void *userdata, uint32_t count[static HISTOGRAM_BUCKETS])
+static void meters_latency(const nines_path *path, uint32_t count[static HISTOGRAM_BUCKETS])
 {
-  const nines_path *path = userdata;
   for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
     const struct meter *meter = atomic_load_explicit(&path->meters[writer], memory_order_acquire);
     if (meter) meter_add_latency(meter, count);
   }
+}
+
+// What was decided by must be what was recorded: the sums as of the last collect, not what other threads have added
+// since. A replay puts the beats into the meters, and has nothing else there.
+static void path_latency(void *userdata, uint32_t count[static HISTOGRAM_BUCKETS])
+{
+  const nines_path *path = userdata;
+  if (path->engine->replay) {
+    meters_latency(path, count);
+    return;
+  }
+  for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) count[i] += path->seen_latency[i];
 }
 
 static void path_timed(const nines_path *path, uint64_t *timed, uint64_t *sum_us)
@@ -141,7 +152,7 @@ static int path_place(nines_path *path, struct status *status)
   if (!meter_make(path, WRITER_LOOP, status)) return status->code;
   path->seen = path_tally(path);
   path_timed(path, &path->seen_timed, &path->seen_sum_us);
-  path_latency(path, path->seen_latency);
+  meters_latency(path, path->seen_latency);
   path->second_seen = path->seen;
   for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++)
     path->second_octave[i / HISTOGRAM_PER_OCTAVE] += path->seen_latency[i];
@@ -343,7 +354,7 @@ static void path_judge(nines_path *path)
 void path_fold(nines_path *path)
 {
   nines *engine = path->engine;
-  burn_fold(path->burn, engine->now_ns, path_tally(path));
+  burn_fold(path->burn, engine->now_ns, engine->replay ? path_tally(path) : path->seen);
   for (uint32_t i = 0; i < path->quantile_count; i++)
     quantile_fold(path->quantiles[i].quantile, engine->now_ns, path_latency, path);
   path_judge(path);

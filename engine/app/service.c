@@ -75,6 +75,7 @@ static void deployment_save(const struct deployment *deployment)
   struct pool pool = { 0 };
   struct value document = value_table();
   deployment_describe(deployment, &pool, &document);
+  if (deployment->effect[0]) value_put_text(&pool, &document, "effect", deployment->effect);
   engine_put(deployment->service->engine, "deployment", deployment->id, &document);
   pool_fini(&pool);
 }
@@ -101,7 +102,7 @@ static void deployment_free(struct deployment *deployment)
 static void add_deployment(struct service *service, struct deployment *deployment)
 {
   nines *engine = service->engine;
-  if (service->deployment_count == DEPLOYMENTS_KEPT && service->deployments[0]->state != DEPLOYMENT_STARTED) {
+  if (service->deployment_count >= DEPLOYMENTS_KEPT && service->deployments[0]->state != DEPLOYMENT_STARTED) {
     engine_delete(engine, "deployment", service->deployments[0]->id);
     deployment_free(service->deployments[0]);
     service->deployment_count--;
@@ -394,6 +395,31 @@ struct deployment *service_last(const struct service *service)
   return NULL;
 }
 
+static struct effect *effect_of(const nines *engine, const struct deployment *deployment)
+{
+  size_t at = 0;
+  for (struct map_entry *entry; (entry = map_next(&engine->effects, &at));) {
+    struct effect *effect = entry->value;
+    if (effect->state == EFFECT_STARTED && strcmp(effect->kind, "rollback") == 0 &&
+        strcmp(effect->target, deployment->service->name) == 0 &&
+        (!deployment->effect[0] || strcmp(effect->id, deployment->effect) == 0))
+      return effect;
+  }
+  return NULL;
+}
+
+// A rollback of it that waits or runs.
+static const struct deployment *rollback_under_way(const struct deployment *deployment)
+{
+  const struct service *service = deployment->service;
+  for (uint32_t i = 0; i < service->deployment_count; i++) {
+    const struct deployment *other = service->deployments[i];
+    if (other->is_rollback && other->state == DEPLOYMENT_STARTED && strcmp(other->undoes, deployment->id) == 0)
+      return other;
+  }
+  return NULL;
+}
+
 struct effect *deployment_rollback(nines *engine, struct deployment *deployment, const char *key, const char *asker,
                                    const char *reason, struct status *status)
 {
@@ -413,6 +439,14 @@ struct effect *deployment_rollback(nines *engine, struct deployment *deployment,
   }
   if (!(settings && settings->deploy) && !engine->simulated) {
     status_set(status, NINES_ESTATE, "nines.yaml has no services.%s.deploy.command to roll back with", service->name);
+    return NULL;
+  }
+  const struct deployment *running = rollback_under_way(deployment);
+  effect = running && key ? effect_of(engine, running) : NULL;
+  if (effect) return effect; // somebody else has asked: the same outcome for both
+  if (running) {
+    status_set(status, NINES_ESTATE, "%s of %s is being rolled back already, by %s", deployment->version, service->name,
+               running->actor);
     return NULL;
   }
   bool fresh;
@@ -482,6 +516,9 @@ static void load_deployment(void *userdata, const char *id, struct view json)
   char *undoes = copy_text(&document, "undoes");
   snprintf(deployment->undoes, sizeof deployment->undoes, "%s", undoes);
   mem_free(undoes);
+  char *effect = copy_text(&document, "effect");
+  snprintf(deployment->effect, sizeof deployment->effect, "%s", effect);
+  mem_free(effect);
   if (value_get(&document, "reason")) deployment->reason = copy_text(&document, "reason");
   if (value_get(&document, "error")) deployment->error = copy_text(&document, "error");
   deployment->started_wall_ns = value_get_integer(&document, "started_ns", 0);
@@ -511,18 +548,6 @@ void services_load(nines *engine)
       set_version(service, deployment->version);
     }
   }
-}
-
-static struct effect *effect_of(const nines *engine, const struct deployment *deployment)
-{
-  size_t at = 0;
-  for (struct map_entry *entry; (entry = map_next(&engine->effects, &at));) {
-    struct effect *effect = entry->value;
-    if (effect->state == EFFECT_STARTED && strcmp(effect->kind, "rollback") == 0 &&
-        strcmp(effect->target, deployment->service->name) == 0)
-      return effect;
-  }
-  return NULL;
 }
 
 void services_settle(nines *engine)

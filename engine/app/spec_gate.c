@@ -60,7 +60,7 @@ static void on_spec(void *userdata, const char *id, const struct command_result 
     buf_free(&why);
   }
   command_forget(live->commander, id);
-  if (passed) live_reload(live);
+  live_reload(live); // takes the policy over, or looks at an edit that came while this one ran
 }
 
 static bool start(struct spec_run *run, const char *spec)
