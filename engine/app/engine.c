@@ -245,6 +245,9 @@ void engine_close(nines *engine)
   keeps_close(engine);
   paths_close(engine);
   free_map(&engine->gauges);
+  size_t at = 0;
+  for (struct map_entry *entry; (entry = map_next(&engine->held, &at));) mem_free(((struct held *)entry->value)->why);
+  free_map(&engine->held);
   free_map(&engine->operations);
   txn_fini(&engine->txn);
   writers_fini(&engine->writers);
@@ -340,6 +343,11 @@ static void apply(nines *engine, const struct input *input)
   case INPUT_SOURCE: {
     char *file = mem_must_copy_n(input->name.data, input->name.size);
     struct view text = input->code == 1 ? (struct view){ 0 } : input->body;
+    struct held *held = map_get(&engine->held, view_of(file));
+    if (held) {
+      mem_free(held->why);
+      held->why = NULL;
+    }
     if (scripts_source(engine->scripts, file, text, &status) < 0) engine_log(engine, "error", "%s", status.text);
     mem_free(file);
     break;

@@ -83,6 +83,7 @@ struct nines {
   struct map throttles;   // script and title -> wall time of the last one
   struct list tracks;     // functions that path:track runs (track.c)
   struct list waits;      // tasks that wait for the door (verbs.c)
+  struct map held;        // policy file -> struct held: versions that the host refused
   struct map gauges;      // key -> struct gauge: series that conditions mention, as of the last beat
   uint64_t next_operation, next_ticket;
   uint64_t next_id; // for alerts, deployments, letters: never repeats in one data directory
@@ -117,6 +118,12 @@ void engine_collect_second(nines *engine, struct buf *body);
 int64_t engine_due_ns(const nines *engine);
 // New settings (a reload of nines.yaml); the old ones may be freed afterwards.
 void engine_settings(nines *engine, const struct settings *settings);
+
+// A new version of a policy that the host does not take over, because its spec fails.
+struct held {
+  char *why; // NULL: taken over since
+  uint64_t count;
+};
 
 // A series that some condition mentions: its value enters with the beats, so that a replay sees it too.
 struct gauge {

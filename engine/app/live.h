@@ -55,12 +55,13 @@ struct live {
   uint64_t seed;
 
   bool in_turn;
-  struct list queue;     // struct live_input
-  struct list tickets;   // struct live_ticket
-  struct list streams;   // event streams of the API
-  struct list backups;   // exchanges that wait for a backup
-  struct map operations; // op -> struct live_operation
-  struct map exchanges;  // op -> struct exchange
+  struct list queue;         // struct live_input
+  struct list tickets;       // struct live_ticket
+  struct list streams;       // event streams of the API
+  struct list backups;       // exchanges that wait for a backup
+  struct map ended_commands; // ids whose files are forgotten once everything is durable
+  struct map operations;     // op -> struct live_operation
+  struct map exchanges;      // op -> struct exchange
   uint64_t next_exchange;
   struct map sources; // policy file -> its text as announced
   struct map specs;   // policy file -> struct spec_run

@@ -76,9 +76,23 @@ static void on_commit(void *userdata, uint64_t store_ticket, int code, const cha
   api_backup_done(live, store_ticket, code, error);
 }
 
+// The helper's files are the memory of an outcome until what was decided by it is durable.
+static void forget_commands(struct live *live)
+{
+  if (!list_empty(&live->tickets)) return;
+  size_t at = 0;
+  for (struct map_entry *entry; (entry = map_next(&live->ended_commands, &at));) {
+    char *id = mem_must_copy(entry->key);
+    map_remove(&live->ended_commands, view_of(id));
+    command_forget(live->commander, id);
+    mem_free(id);
+  }
+}
+
 void live_store_poll(struct live *live)
 {
   if (live->store) store_poll(live->store, on_commit, live);
+  forget_commands(live);
 }
 
 struct documents {
@@ -145,9 +159,10 @@ static void on_command(void *userdata, const char *id, const struct command_resu
   }
   struct live *live = operation->live;
   operation_end(operation, code, buf_view(&body));
-  // Its outcome is in the engine's hands (and in the txn of this turn); the files have done their work at the next
-  // start at the latest.
-  if (result->end != COMMAND_UNKNOWN) command_forget(live->commander, id);
+  if (result->end != COMMAND_UNKNOWN) {
+    CHECK(map_put(&live->ended_commands, view_of(id), live) == 0);
+    forget_commands(live);
+  }
   buf_free(&body);
 }
 
@@ -251,6 +266,7 @@ void live_door_close(struct live *live)
   size_t at = 0;
   for (struct map_entry *entry; (entry = map_next(&live->operations, &at));) mem_free(entry->value);
   map_fini(&live->operations);
+  map_fini(&live->ended_commands);
   if (!live->tickets.next) return;
   list_each (node, &live->tickets) mem_free(list_entry(node, struct live_ticket, node));
 }

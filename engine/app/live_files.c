@@ -89,6 +89,7 @@ struct scan {
   struct live *live;
   struct map found; // name as announced -> path
   struct map dirs;  // to watch
+  int error;        // errno of a directory that is there and cannot be read
 };
 
 static bool ends_with(const char *text, const char *end)
@@ -107,6 +108,7 @@ static void found_file(struct scan *scan, const char *name, const char *path)
 static void scan_dir(struct scan *scan, const char *dir, const char *prefix, bool library, int depth)
 {
   DIR *handle = depth < DEPTH_MAX ? opendir(dir) : NULL;
+  if (!handle && depth < DEPTH_MAX && errno != ENOENT) scan->error = errno;
   if (!handle) return;
   if (!map_get(&scan->dirs, view_of(dir))) CHECK(map_put(&scan->dirs, view_of(dir), scan) == 0);
   for (struct dirent *entry; (entry = readdir(handle));) {
@@ -150,6 +152,9 @@ static int scan_policies(struct scan *scan, struct status *status)
   }
   scan_dir(scan, NINES_SHARE_DIR "/policies", "lib/", true,
            0); // the standard library, where nothing of the project hides it
+  // A directory that cannot be read for a moment must not look like one whose policies are gone.
+  if (scan->error)
+    return status_set(status, NINES_EIO, "a directory of policies cannot be read: %s", strerror(scan->error));
   return 0;
 }
 

@@ -141,10 +141,6 @@ static double read_loads(const struct script_info *info)
 {
   return (double)info->loads;
 }
-static double read_rejections(const struct script_info *info)
-{
-  return (double)info->rejections;
-}
 static double read_errors(const struct script_info *info)
 {
   return (double)info->errors;
@@ -171,7 +167,14 @@ static void policy_metrics(nines *engine, struct expose *expose)
   script_family(engine, expose, "nines_policy_turn_seconds_peak", EXPOSE_GAUGE, "Longest turn of the policy.",
                 read_cpu);
   script_family(engine, expose, "nines_policy_loads_total", EXPOSE_COUNTER, "Versions loaded.", read_loads);
-  script_family(engine, expose, "nines_policy_rejections_total", EXPOSE_COUNTER, "Versions refused.", read_rejections);
+  expose_family(expose, "nines_policy_rejections_total", EXPOSE_COUNTER, "Versions refused.");
+  for (uint32_t i = 0; i < scripts_count(engine->scripts); i++) {
+    struct script_info info;
+    if (!scripts_info(engine->scripts, i, &info)) continue;
+    const struct held *held = map_get(&engine->held, view_of(info.file));
+    expose_sample(expose, "", (struct expose_label[]){ { "policy", info.file }, { 0 } },
+                  (double)(info.rejections + (held ? held->count : 0)));
+  }
   script_family(engine, expose, "nines_policy_errors_total", EXPOSE_COUNTER, "Handlers that failed.", read_errors);
   script_family(engine, expose, "nines_policy_skipped_total", EXPOSE_COUNTER,
                 "Timer runs skipped, the last one still running.", read_skipped);

@@ -37,13 +37,15 @@ static void list_paths(nines *engine, struct pool *pool, struct value *out)
   value_put(pool, out, "paths", list);
 }
 
-static void describe_script(const struct script_info *info, struct pool *pool, struct value *out)
+static void describe_script(const nines *engine, const struct script_info *info, struct pool *pool, struct value *out)
 {
+  const struct held *held = map_get(&engine->held, view_of(info->file));
   value_put_text(pool, out, "file", info->file);
   value_put_text(pool, out, "state", info->state);
   if (info->error[0]) value_put_text(pool, out, "error", info->error);
+  if (held && held->why) value_put_format(pool, out, "error", "a new version waits, its spec fails: %s", held->why);
   value_put(pool, out, "loads", value_integer((int64_t)info->loads));
-  value_put(pool, out, "rejections", value_integer((int64_t)info->rejections));
+  value_put(pool, out, "rejections", value_integer((int64_t)(info->rejections + (held ? held->count : 0))));
   value_put(pool, out, "tasks", value_integer((int64_t)info->tasks));
   value_put(pool, out, "errors", value_integer((int64_t)info->errors));
   value_put(pool, out, "skipped", value_integer((int64_t)info->skipped));
@@ -63,7 +65,7 @@ static void list_scripts(nines *engine, struct pool *pool, struct value *out)
     struct script_info info;
     struct value item = value_table();
     if (!scripts_info(engine->scripts, i, &info)) continue;
-    describe_script(&info, pool, &item);
+    describe_script(engine, &info, pool, &item);
     value_append(pool, &list, item);
   }
   value_put(pool, out, "policies", list);
@@ -159,7 +161,7 @@ static bool explain_script(nines *engine, const char *name, struct pool *pool, s
     struct script_info info;
     if (!scripts_info(engine->scripts, i, &info) || strcmp(info.file, name) != 0) continue;
     struct value item = value_table();
-    describe_script(&info, pool, &item);
+    describe_script(engine, &info, pool, &item);
     value_put(pool, out, "policy", item);
     return true;
   }

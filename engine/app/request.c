@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "alert.h"
+#include "check.h"
 #include "flag.h"
 #include "json.h"
 #include "mem.h"
@@ -155,6 +156,14 @@ static int do_reject(struct request *request)
   struct value payload = value_table();
   if (!request->arguments.file) return missing(request, "file");
   value_put_text(&request->pool, &payload, "why", request->arguments.reason);
+  struct held *held = map_get(&request->engine->held, view_of(request->arguments.file));
+  if (!held) {
+    held = mem_must(sizeof *held);
+    CHECK(map_put(&request->engine->held, view_of(request->arguments.file), held) == 0);
+  }
+  mem_free(held->why);
+  held->why = mem_must_copy(request->arguments.reason ? request->arguments.reason : "");
+  held->count++;
   engine_publish(request->engine, "policy.rejected", request->arguments.file, &payload);
   return 0;
 }

@@ -416,6 +416,7 @@ static int verb_exec(void *app, uint64_t handle, struct call *call)
   }
   struct buf words = { 0 };
   for (const char **word = argv; *word; word++) buf_printf(&words, "%s%s", word == argv ? "" : " ", *word);
+  if (settings.input) buf_printf(&words, "\n%s", settings.input); // another input is another effect
   prepared->command =
       (struct door_command){ .argv = argv, .timeout_ns = settings.timeout_ns, .input = view_of(settings.input) };
   code = start_once(engine, call, "exec", argv[0], words.data, prepared);

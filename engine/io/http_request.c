@@ -167,7 +167,7 @@ static int check_host(struct connection *connection, const struct exchange *exch
   if (hosts == 1 && !known) {
     if (!authority_allowed(host, connection->address, serve->hosts))
       return refuse(connection, &serve->usage.bad_host, 421,
-                    "the Host is not this engine's: use an address or localhost, or add the name to `hosts:`");
+                    "the Host is not this engine's: ask for its address, or for localhost");
     memcpy(connection->host_known, host.data, host.size);
     connection->host_known[host.size] = '\0';
   }

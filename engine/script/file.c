@@ -45,6 +45,11 @@ void file_announce(struct file *file, struct view text)
   if (text.data) {
     file->pending = mem_must_copy_n(text.data, text.size);
     file->pending_size = text.size;
+    // A broken edit was undone: what runs is what is wanted.
+    if (file->current && file->text && text.size == file->size && memcmp(text.data, file->text, text.size) == 0) {
+      mem_free(file->error);
+      file->error = NULL;
+    }
   } else {
     file->gone = true;
   }

@@ -12,6 +12,14 @@ describe("a reload", function()
     assert.equal(1, #world:events "policy.rejected")
   end)
 
+  it("whose broken edit is undone has nothing to complain about", function()
+    local world = stage.world(stage.path)
+    assert.is_nil((world:load { name = "policy.lua", text = stage.path .. " if then" }))
+    assert.matches("policy.lua:", world:status().policies[1].error)
+    world:load { name = "policy.lua", text = stage.path }
+    assert.is_nil(world:status().policies[1].error)
+  end)
+
   it("refuses unknown names, also inside functions, and says which was meant", function()
     local world = stage.world(stage.path)
     local ok, why = world:load { name = "b.lua", text = "local x = critical_path \"chekout\"\nevery(60, function() end)" }

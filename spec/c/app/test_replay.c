@@ -34,6 +34,7 @@ static const char policy[] =
     "  end\n"
     "  page { title = breach.summary }\n"
     "end)\n"
+    "every('300ms', function() checkout:record('5ms', true) end)\n"
     "every('200ms', function() log.debug('requests', checkout:requests(), math.random()) end)\n";
 static const char calmer[] = "critical_path 'checkout' { service = 'shop', success_rate = 20, window = '5s' }\n";
 
