@@ -2,7 +2,7 @@
 std = "lua54"
 max_line_length = 140
 local vocabulary = {
-  "critical_path", "service", "flag", "page", "notify", "exec", "http", "log",
+  "critical_path", "service", "flag", "breaker", "limiter", "bulkhead", "adaptive_limit", "shedder", "retry", "timeout", "fallback", "page", "notify", "exec", "http", "log",
   "on", "every", "at", "after", "sleep", "wait_for", "all", "spawn", "now", "each", "keep", "use",
   "seconds", "minutes", "hours", "days",
 }

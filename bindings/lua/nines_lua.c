@@ -13,6 +13,8 @@
 #include "duration.h"
 #include "flag.h"
 #include "lua_value.h"
+#include "nines_guards.h"
+#include "nines_options.h"
 #include "overview.h"
 #include "path.h"
 #include "schema.h"
@@ -30,55 +32,6 @@ static struct world *world_of(lua_State *L)
   struct world_box *box = luaL_checkudata(L, 1, world_type);
   if (!box->world) luaL_error(L, "this world is closed");
   return box->world;
-}
-
-// Raises the sentence after the pool is gone.
-static int raise(lua_State *L, struct pool *pool, const struct status *status)
-{
-  char text[STATUS_TEXT_MAX];
-  snprintf(text, sizeof text, "%s", status->text);
-  pool_fini(pool);
-  return luaL_error(L, "%s", text);
-}
-
-// The options at `index` as a value in the pool; nothing is an empty table.
-static struct value options_at(lua_State *L, int index, const char *what, struct pool *pool)
-{
-  struct value value = value_table();
-  struct lua_reader reader;
-  struct status status = { 0 };
-  if (lua_isnoneornil(L, index)) return value;
-  luaL_checktype(L, index, LUA_TTABLE);
-  lua_reader_init(&reader, pool);
-  reader.copy_text = true;
-  if (!lua_value_read(L, index, &reader, &value)) {
-    status_set(&status, NINES_EINVAL, "%s%s: %s", what, reader.path, reader.why);
-    raise(L, pool, &status);
-  }
-  if (value.type == VALUE_LIST && value.list.count == 0) value = value_table();
-  return value;
-}
-
-static void decode(lua_State *L, int index, const char *what, const struct schema_field *fields, void *target,
-                   struct pool *pool)
-{
-  struct status status = { 0 };
-  struct value options = options_at(L, index, what, pool);
-  if (schema_decode(fields, &options, target, what, pool, &status) < 0) raise(L, pool, &status);
-}
-
-static int64_t interval_at(lua_State *L, int index, const char *what)
-{
-  int64_t interval_ns;
-  struct status status = { 0 };
-  if (lua_type(L, index) == LUA_TNUMBER) {
-    lua_Number seconds = lua_tonumber(L, index);
-    if (seconds >= 0 && seconds < 3.2e9) return (int64_t)(seconds * (double)NS_PER_S);
-  } else if (lua_type(L, index) == LUA_TSTRING) {
-    if (duration_parse(view_of(lua_tostring(L, index)), &interval_ns, &status) == 0) return interval_ns;
-    luaL_error(L, "%s: %s", what, status.text);
-  }
-  return luaL_error(L, "%s takes a duration as \"10m\", or a number of seconds", what);
 }
 
 // --- nines.world { ... }
@@ -139,7 +92,7 @@ static int new_world(lua_State *L)
   struct world_options options = { .page_after_ns = -1 };
   struct pool pool = { 0 };
   struct status status = { 0 };
-  decode(L, 1, "nines.world", world_fields, &options, &pool);
+  options_decode(L, 1, "nines.world", world_fields, &options, &pool);
   struct world_config config = { .policies = options.policies.items,
                                  .policy_count = options.policies.count,
                                  .config = options.config,
@@ -151,8 +104,8 @@ static int new_world(lua_State *L)
   struct world_box *box = lua_newuserdatauv(L, sizeof *box, 0);
   box->world = NULL;
   luaL_setmetatable(L, world_type);
-  if (world_open(&box->world, &config, &status) < 0) return raise(L, &pool, &status);
-  if (add_services(box->world, options.services, &status) < 0) return raise(L, &pool, &status);
+  if (world_open(&box->world, &config, &status) < 0) return options_raise(L, &pool, &status);
+  if (add_services(box->world, options.services, &status) < 0) return options_raise(L, &pool, &status);
   pool_fini(&pool);
   return 1;
 }
@@ -190,8 +143,8 @@ static int traffic(lua_State *L)
   struct world_behaviour behaviour = unsaid;
   struct pool pool = { 0 };
   struct status status = { 0 };
-  decode(L, 3, "world:traffic", traffic_fields, &behaviour, &pool);
-  if (world_traffic(world, path, &behaviour, &status) < 0) return raise(L, &pool, &status);
+  options_decode(L, 3, "world:traffic", traffic_fields, &behaviour, &pool);
+  if (world_traffic(world, path, &behaviour, &status) < 0) return options_raise(L, &pool, &status);
   pool_fini(&pool);
   return 0;
 }
@@ -234,7 +187,7 @@ static int deploy(lua_State *L)
   struct deploy_options options = { .version.behaviour = unsaid };
   struct pool pool = { 0 };
   const struct value *document;
-  decode(L, 4, "world:deploy", deploy_fields, &options, &pool);
+  options_decode(L, 4, "world:deploy", deploy_fields, &options, &pool);
   int status = world_deploy(world, service, version, options.actor, &options.version, &document);
   pool_fini(&pool);
   return push_answer(L, status, document);
@@ -244,7 +197,7 @@ static int deploy(lua_State *L)
 
 static int advance(lua_State *L)
 {
-  world_advance(world_of(L), interval_at(L, 2, "world:advance"));
+  world_advance(world_of(L), options_interval(L, 2, "world:advance"));
   lua_settop(L, 1);
   return 1;
 }
@@ -271,7 +224,7 @@ static bool ask(void *userdata)
 static int advance_until(lua_State *L)
 {
   struct world *world = world_of(L);
-  int64_t span_ns = interval_at(L, 2, "world:advance_until");
+  int64_t span_ns = options_interval(L, 2, "world:advance_until");
   luaL_checktype(L, 3, LUA_TFUNCTION);
   struct asking asking = { .L = L };
   bool done = world_advance_until(world, span_ns, ask, &asking);
@@ -320,10 +273,10 @@ static int load_policy(lua_State *L)
     code = world_load_file(world, lua_tostring(L, 2), &status);
   } else {
     struct load_options options = { 0 };
-    decode(L, 2, "world:load", load_fields, &options, &pool);
+    options_decode(L, 2, "world:load", load_fields, &options, &pool);
     if (!options.text && !options.gone) {
       status_set(&status, NINES_EINVAL, "world:load: needs a text, or gone = true");
-      return raise(L, &pool, &status);
+      return options_raise(L, &pool, &status);
     }
     code = world_load(world, options.name, options.gone ? (struct view){ 0 } : view_of(options.text), &status);
   }
@@ -341,7 +294,7 @@ static int crash(lua_State *L)
 {
   struct world *world = world_of(L);
   struct status status = { 0 };
-  int64_t down_ns = lua_isnoneornil(L, 2) ? 0 : interval_at(L, 2, "world:crash");
+  int64_t down_ns = lua_isnoneornil(L, 2) ? 0 : options_interval(L, 2, "world:crash");
   if (world_crash(world, down_ns, &status) == 0) return 0;
   close_world(L);
   return luaL_error(L, "the engine does not start again: %s", status.text);
@@ -388,7 +341,7 @@ static int reply(lua_State *L)
   struct reply_options options = { 0 };
   struct pool pool = { 0 };
   struct buf body = { 0 };
-  decode(L, 4, "world:reply", reply_fields, &options, &pool);
+  options_decode(L, 4, "world:reply", reply_fields, &options, &pool);
   if (options.body && options.body->type == VALUE_TEXT)
     buf_add(&body, options.body->text.data, options.body->text.size);
   else if (options.body && options.body->type != VALUE_NIL)
@@ -549,7 +502,7 @@ static int index_world(lua_State *L)
 
 static int parse_duration(lua_State *L)
 {
-  lua_pushnumber(L, (lua_Number)interval_at(L, 1, "nines.duration") / (lua_Number)NS_PER_S);
+  lua_pushnumber(L, (lua_Number)options_interval(L, 1, "nines.duration") / (lua_Number)NS_PER_S);
   return 1;
 }
 
@@ -573,5 +526,6 @@ int luaopen_nines(lua_State *L)
   lua_setfield(L, -2, "duration");
   lua_pushstring(L, NINES_VERSION);
   lua_setfield(L, -2, "version");
+  guards_open(L);
   return 1;
 }

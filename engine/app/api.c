@@ -1,11 +1,13 @@
 // The HTTP API under /v1, with /metrics, /healthz and /readyz.
 //
-//   POST   /v1/observations                     one object, an array, or NDJSON: 202
+//   POST   /v1/observations                      one object, an array, or NDJSON: 202
 //   GET    /v1/status  /v1/alerts[?all=1]  /v1/explain/NAME  /v1/services/NAME  /metrics  /healthz  /readyz
-//   GET    /v1/events[?after=N][&topic=PATTERN] the kept ones; with Accept: text/event-stream as a stream
-//   (Last-Event-ID) POST   /v1/alerts/ID/ack  /v1/services/NAME/deployments  /v1/services/NAME/rollback
-//   /v1/policies/FILE/enable PUT    /v1/flags/NAME {"on", "reason"}      DELETE: lifts what a person set POST
-//   /v1/reload  /v1/backup {"file"}  /v1/stop
+//   GET    /v1/events[?after=N][&topic=PATTERN]  the kept ones; with Accept: text/event-stream (Last-Event-ID) a stream
+//   GET    /v1/protections                       all; /v1/breakers[/NAME] and so on: those of a noun
+//   POST   /v1/alerts/ID/ack  /v1/services/NAME/deployments  /v1/services/NAME/rollback  /v1/policies/FILE/enable
+//   PUT    /v1/flags/NAME {"on", "reason"}       DELETE: lifts what a person set
+//   PUT    /v1/breakers/NAME {"state", "for", "reason"}  /v1/shedders/NAME {"percent", "for", "reason"}  DELETE: lifts
+//   POST   /v1/breakers/NAME/reset  /v1/reload  /v1/backup {"file"}  /v1/stop
 // Changes need Content-Type: application/json, and an actor: the header Nines-Actor, else "local" or the kind of peer.
 // They are inputs, answered after their commit.
 
@@ -21,6 +23,7 @@
 #include "mem.h"
 #include "overview.h"
 #include "path.h"
+#include "protection_overview.h"
 
 static const char json_type[] = "application/json";
 
@@ -158,6 +161,29 @@ static void get_explain(struct live *live, struct exchange *exchange, const char
   else
     reply_value(exchange, 200, &document);
   pool_fini(&pool);
+}
+
+// All of a noun (NULL: of all), or the one of this name.
+static void get_protections(struct live *live, struct exchange *exchange, const char *noun, const char *name)
+{
+  struct pool pool = { 0 };
+  struct value document = value_table();
+  struct status status = { 0 };
+  int code = 0;
+  if (name)
+    code = protection_overview_one(live->engine, noun, name, &pool, &document, &status);
+  else
+    protection_overview_list(live->engine, noun, &pool, &document);
+  if (code < 0)
+    exchange_problem(exchange, 404, status.text, NULL);
+  else
+    reply_value(exchange, 200, &document);
+  pool_fini(&pool);
+}
+
+static void get_all_protections(struct live *live, struct exchange *exchange)
+{
+  get_protections(live, exchange, NULL, NULL);
 }
 
 static void one(struct expose *expose, const char *name, enum expose_type type, const char *help, double value)
@@ -485,7 +511,7 @@ struct route {
   const char *method;
   const char *path; // "*" stands for one part, handed over decoded
   void (*get)(struct live *live, struct exchange *exchange);
-  const char *verb, *key; // of a change
+  const char *verb, *key; // of a change; a key alone is the noun of protections
 };
 
 static void health(struct live *live, struct exchange *exchange)
@@ -528,6 +554,28 @@ static const struct route routes[] = {
   { "POST", "/v1/policies/*/enable", NULL, "policy.enable", "file" },
   { "PUT", "/v1/flags/*", NULL, "flag.set", "flag" },
   { "DELETE", "/v1/flags/*", NULL, "flag.lift", "flag" },
+  { "GET", "/v1/protections", get_all_protections, NULL, NULL },
+  { "GET", "/v1/breakers", NULL, NULL, "breaker" },
+  { "GET", "/v1/breakers/*", NULL, NULL, "breaker" },
+  { "GET", "/v1/limiters", NULL, NULL, "limiter" },
+  { "GET", "/v1/limiters/*", NULL, NULL, "limiter" },
+  { "GET", "/v1/bulkheads", NULL, NULL, "bulkhead" },
+  { "GET", "/v1/bulkheads/*", NULL, NULL, "bulkhead" },
+  { "GET", "/v1/adaptive_limits", NULL, NULL, "adaptive_limit" },
+  { "GET", "/v1/adaptive_limits/*", NULL, NULL, "adaptive_limit" },
+  { "GET", "/v1/shedders", NULL, NULL, "shedder" },
+  { "GET", "/v1/shedders/*", NULL, NULL, "shedder" },
+  { "GET", "/v1/retries", NULL, NULL, "retry" },
+  { "GET", "/v1/retries/*", NULL, NULL, "retry" },
+  { "GET", "/v1/timeouts", NULL, NULL, "timeout" },
+  { "GET", "/v1/timeouts/*", NULL, NULL, "timeout" },
+  { "GET", "/v1/fallbacks", NULL, NULL, "fallback" },
+  { "GET", "/v1/fallbacks/*", NULL, NULL, "fallback" },
+  { "PUT", "/v1/breakers/*", NULL, "breaker.set", "breaker" },
+  { "DELETE", "/v1/breakers/*", NULL, "breaker.lift", "breaker" },
+  { "POST", "/v1/breakers/*/reset", NULL, "breaker.reset", "breaker" },
+  { "PUT", "/v1/shedders/*", NULL, "shedder.set", "shedder" },
+  { "DELETE", "/v1/shedders/*", NULL, "shedder.lift", "shedder" },
 };
 
 // Matches a path to a route's; the part under "*" goes to `part`.
@@ -567,6 +615,8 @@ static void dispatch(struct live *live, struct exchange *exchange, const struct 
     route->get(live, exchange);
   else if (route->verb)
     change(live, exchange, route->verb, route->key, part);
+  else if (route->key)
+    get_protections(live, exchange, route->key, strchr(route->path, '*') ? part : NULL);
   else
     get_explain(live, exchange, part);
 }

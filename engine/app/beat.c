@@ -2,6 +2,7 @@
 //
 //   0x01 path: number, total, bad, slow, timed, sum of us, buckets, then (gap to the bucket, count) each; varints
 //   0x02 gauge: size of key, key, 8 bytes of the value
+//   0x03 a breaker's move: protection.c
 // The live engine writes it from its meters, so that the recorder has it; a replay puts it into the meters before it
 // folds.
 
@@ -11,8 +12,9 @@
 #include "beat.h"
 #include "engine.h"
 #include "path.h"
+#include "protection.h"
 
-enum { BEAT_PATH = 1, BEAT_GAUGE = 2 };
+enum { BEAT_PATH = 1, BEAT_GAUGE = 2, BEAT_MOVE = 3 };
 
 static void collect_latency(nines_path *path, struct buf *out)
 {
@@ -80,10 +82,11 @@ static void collect_gauges(nines *engine, struct buf *out)
   }
 }
 
-void engine_collect(nines *engine, struct buf *body)
+void engine_collect(nines *engine, int64_t now_ns, struct buf *body)
 {
   for (uint32_t i = 0; i < engine->path_count; i++) collect_path(engine->path_index[i], body);
   if (engine->series) collect_gauges(engine, body);
+  protections_collect(engine, now_ns, BEAT_MOVE, body);
 }
 
 void beat_declaration(const nines_path *path, struct buf *out)
@@ -184,7 +187,10 @@ int paths_fold(nines *engine, struct view beat, struct status *status)
     char kind = beat.data[0];
     beat.data++;
     beat.size--;
-    bool whole = kind == BEAT_PATH ? fold_path(engine, &beat) : kind == BEAT_GAUGE ? fold_gauge(engine, &beat) : false;
+    bool whole = kind == BEAT_PATH    ? fold_path(engine, &beat)
+                 : kind == BEAT_GAUGE ? fold_gauge(engine, &beat)
+                 : kind == BEAT_MOVE  ? protections_fold(engine, &beat)
+                                      : false;
     if (!whole)
       return status_set(status, NINES_ECORRUPT, "a beat in the recording cannot be read; the rest of it is skipped");
   }

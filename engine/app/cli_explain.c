@@ -1,4 +1,4 @@
-// `nines explain NAME`: the numbers, the rule, the history of a path, alert, service, flag or policy.
+// `nines explain NAME`: the numbers, the rule, the history of a path, alert, service, flag, protection or policy.
 
 #include <stdio.h>
 #include <string.h>
@@ -10,10 +10,11 @@
 static void print_history(const struct value *history)
 {
   struct screen_table table;
-  screen_table_init(&table, (const char *const[]){ "TIME", "WHAT", NULL });
+  screen_table_init(&table, (const char *const[]){ "TIME", "WHAT", "WHY", NULL });
   for (size_t i = 0; history->type == VALUE_LIST && i < history->list.count; i++) {
     screen_table_add(&table, DIM, "%s", screen_text(&history->list.items[i], "time"));
     screen_table_add(&table, PLAIN, "%s", screen_text(&history->list.items[i], "topic"));
+    screen_table_add(&table, PLAIN, "%s", screen_text(&history->list.items[i], "why"));
   }
   screen_table_print(&table);
 }

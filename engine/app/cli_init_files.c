@@ -80,6 +80,7 @@ const struct init_file init_files[] = {
     "std = \"lua54\"\n"
     "max_line_length = 160\n"
     "read_globals = {\n"
+    "  \"breaker\", \"limiter\", \"bulkhead\", \"adaptive_limit\", \"shedder\", \"retry\", \"timeout\", \"fallback\",\n"
     "  \"critical_path\", \"service\", \"flag\", \"page\", \"notify\", \"exec\", \"http\", \"log\",\n"
     "  \"on\", \"every\", \"at\", \"after\", \"sleep\", \"wait_for\", \"all\", \"spawn\", \"now\", \"each\", \"keep\", \"use\",\n"
     "  \"seconds\", \"minutes\", \"hours\", \"days\",\n"

@@ -7,6 +7,7 @@
 #include "cli_args.h"
 #include "cli_client.h"
 #include "cli_flag.h"
+#include "cli_protection.h"
 #include "cli_screen.h"
 #include "duration.h"
 
@@ -128,9 +129,12 @@ int cli_status(struct cli *cli)
     fputs(reply.text.data, stdout);
   } else if (code == CLI_OK) {
     const struct value *alerts = list_of(&reply.body, "alerts"), *flags = list_of(&reply.body, "flags");
+    const struct value *protections = list_of(&reply.body, "protections");
     print_head(client, &reply.body);
     if (alerts->list.count) putchar('\n');
     alert_table_print(alerts);
+    if (protections->list.count) putchar('\n');
+    protection_table_print(protections);
     print_paths(list_of(&reply.body, "paths"));
     print_services(list_of(&reply.body, "services"));
     if (flags->list.count) putchar('\n');

@@ -97,6 +97,11 @@ int nines_load(nines *engine, const char *path)
   return 0;
 }
 
+nines_arena *nines_arena_of(nines *engine)
+{
+  return &engine->guards;
+}
+
 const char *nines_errmsg(const nines *engine)
 {
   return engine->status.text;

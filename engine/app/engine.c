@@ -18,10 +18,12 @@
 #include "duration.h"
 #include "effect.h"
 #include "flag.h"
+#include "guarded.h"
 #include "kept.h"
 #include "letter.h"
 #include "mem.h"
 #include "path.h"
+#include "protection.h"
 #include "request.h"
 #include "service.h"
 #include "track.h"
@@ -75,6 +77,7 @@ static void hook_function_end(void *app, uint64_t task, enum task_end end, const
                               const char *why)
 {
   track_end(app, task, end, results, count, why);
+  guarded_end(app, task, end, results, count, why);
 }
 
 static void hook_cancel(void *app, uint64_t token)
@@ -83,6 +86,7 @@ static void hook_cancel(void *app, uint64_t token)
   path_unwait(app, token);
   verbs_cancel(app, token);
   track_cancel(app, token);
+  guarded_cancel(app, token);
 }
 
 static void hook_log(void *app, const char *level, const char *script, const char *text)
@@ -125,6 +129,10 @@ static int open_arena(nines *engine, const struct engine_config *config, struct 
   engine->rebase_then_ns = then_ns;
   int64_t gap_ns = config->wall_ns - engine->clock->wall_ns;
   engine->rebase_now_ns = config->now_ns - (gap_ns > 0 ? gap_ns : 0);
+  guards_init(&engine->guards, engine->arena, &engine->writers, config->seed, config->now_ns);
+  engine->guards.rebase = engine->rebase;
+  engine->guards.rebase_then_ns = engine->rebase_then_ns;
+  engine->guards.rebase_now_ns = engine->rebase_now_ns;
   return 0;
 }
 
@@ -166,6 +174,7 @@ static void save_everything(nines *engine, struct engine_timer *timer)
   effects_save(engine);
   services_save(engine);
   flags_save(engine);
+  protections_save(engine);
   keeps_save(engine);
 }
 
@@ -188,6 +197,7 @@ int engine_open(nines **out, const struct engine_config *config, struct status *
   list_init(&engine->waiting);
   list_init(&engine->waits);
   list_init(&engine->tracks);
+  list_init(&engine->guardeds);
   rng_init(&engine->random, config->seed, "engine");
   writers_init(&engine->writers);
   writers_bind_loop(&engine->writers);
@@ -203,6 +213,7 @@ int engine_open(nines **out, const struct engine_config *config, struct status *
   effects_load(engine);
   services_load(engine);
   flags_load(engine);
+  protections_load(engine);
   keeps_load(engine);
   alerts_load(engine);
   letters_load(engine);
@@ -237,11 +248,13 @@ void engine_close(nines *engine)
   heap_fini(&engine->timers); // writes to the timers: before their owners go
   verbs_close(engine);
   tracks_close(engine);
+  guardeds_close(engine);
   alerts_close(engine);
   letters_close(engine);
   effects_close(engine);
   services_close(engine);
   flags_close(engine);
+  protections_close(engine);
   keeps_close(engine);
   paths_close(engine);
   free_map(&engine->gauges);
@@ -249,6 +262,7 @@ void engine_close(nines *engine)
   for (struct map_entry *entry; (entry = map_next(&engine->held, &at));) mem_free(((struct held *)entry->value)->why);
   free_map(&engine->held);
   free_map(&engine->operations);
+  guards_fini(&engine->guards);
   txn_fini(&engine->txn);
   writers_fini(&engine->writers);
   if (engine->events) events_close(engine->events);
@@ -338,6 +352,7 @@ static void apply(nines *engine, const struct input *input)
     engine->figures.beats++;
     engine->clock->now_ns = engine->now_ns;
     engine->clock->wall_ns = engine->wall_ns;
+    if (engine->replay) nines_arena_fold(&engine->guards, engine->now_ns);
     if (paths_fold(engine, input->body, &status) < 0) engine_log(engine, "error", "%s", status.text);
     break;
   case INPUT_SOURCE: {

@@ -10,6 +10,7 @@
 #include "arena.h"
 #include "door.h"
 #include "event.h"
+#include "guards.h"
 #include "heap.h"
 #include "input.h"
 #include "list.h"
@@ -69,6 +70,12 @@ struct nines {
   struct heap timers;
   struct rng random;
 
+  struct nines_arena guards;            // the primitives; folded before each beat
+  uint32_t guards_met;                  // of them, known as protections
+  struct map protections;               // noun/name -> struct protection
+  struct protection **protection_index; // in order of creation
+  uint32_t protection_count;
+  struct map protections_stored;  // noun/name -> JSON, as the store had it at the start
   struct map paths;               // name -> nines_path
   struct nines_path **path_index; // by number, for beats
   uint32_t path_count;
@@ -82,6 +89,7 @@ struct nines {
   struct map operations;  // number -> struct operation
   struct map throttles;   // script and title -> wall time of the last one
   struct list tracks;     // functions that path:track runs (track.c)
+  struct list guardeds;   // calls that run under a protection (guarded.c)
   struct list waits;      // tasks that wait for the door (verbs.c)
   struct map held;        // policy file -> struct held: versions that the host refused
   struct map gauges;      // key -> struct gauge: series that conditions mention, as of the last beat
@@ -109,9 +117,9 @@ int engine_open(nines **out, const struct engine_config *config, struct status *
 void engine_close(nines *engine);
 // One turn. Everything an input refers to is borrowed.
 void engine_input(nines *engine, const struct input *input);
-// Collects what the meters got since the last beat into the body of an INPUT_BEAT. Paths are named by number; those
-// that are new since the last call are told to `declare` first.
-void engine_collect(nines *engine, struct buf *body);
+// Collects what the meters got and what breakers did since the last beat into the body of an INPUT_BEAT, and folds the
+// primitives. Paths are named by number.
+void engine_collect(nines *engine, int64_t now_ns, struct buf *body);
 // The same for the recording of whole seconds: latencies by octave only. As of the last engine_collect.
 void engine_collect_second(nines *engine, struct buf *body);
 // Earliest moment at which a turn is worth making without an input.

@@ -186,7 +186,7 @@ static void on_beat(void *userdata)
   live->last_beat_ns = now_ns;
   if (late_ns > live->late_ns_max) live->late_ns_max = late_ns;
   buf_clear(&live->beat);
-  engine_collect(live->engine, &live->beat);
+  engine_collect(live->engine, now_ns, &live->beat);
   live_input(live, (struct input){ .kind = INPUT_BEAT, .body = buf_view(&live->beat) });
   tell_routes(live);
   if (live->beats && recorder_flush(live->beats, now_ns, wall_ns, &status) < 0)

@@ -61,7 +61,8 @@ static const struct cli_command commands[] = {
     "  nines test policies/example_spec.lua\n",
     cli_test },
   { "status", "status", "what is going on",
-    "Open alerts, critical paths, services, flags and policies of the running engine.\n"
+    "Open alerts, open breakers and active shedding, critical paths, services, flags and policies of the running "
+    "engine.\n"
     "\n"
     "  nines status --json | jq '.paths[] | select(.state == \"breached\")'\n",
     cli_status },
@@ -74,10 +75,13 @@ static const struct cli_command commands[] = {
     "\n"
     "  nines events -f --topic 'deploy.*'\n",
     cli_events },
-  { "explain", "explain NAME", "why a path, alert, service, flag or policy is in its state",
-    "The numbers, the rule, the history.\n"
+  { "explain", "explain NAME", "why a path, alert, service, flag, protection or policy is in its state",
+    "The numbers, the rule, the history. Of a breaker: since when it is in its state, what its last step was for, who "
+    "has\n"
+    "the say.\n"
     "\n"
-    "  nines explain checkout\n",
+    "  nines explain checkout\n"
+    "  nines explain payment_gateway\n",
     cli_explain },
   { "track", "track PATH [--duration D] --ok|--failed | track PATH -- CMD...",
     "record one observation of a critical path",
@@ -112,6 +116,44 @@ static const struct cli_command commands[] = {
     "  nines flag off recommendations --reason 'database is slow'\n"
     "  nines flag lift recommendations\n",
     cli_flag },
+  { "breaker",
+    "breaker [list | open NAME | close NAME | force NAME | disable NAME | lift NAME | reset NAME]\n"
+    "                     [--for D] [--reason R]",
+    "list circuit breakers, set one by hand",
+    "What a person sets stays, whatever the breaker's rule and policies say, until its time is over or it is lifted;\n"
+    "also over a restart.\n"
+    "\n"
+    "  list           states, numbers of the window, who has set what\n"
+    "  open, force    refuse all calls\n"
+    "  disable        let all calls through, and count nothing\n"
+    "  close          closed now, and left to its rule again\n"
+    "  lift           what a person has set ends: closed, and left to its rule\n"
+    "  reset          closed, and what it has counted is forgotten\n"
+    "  --for D        so long (\"10m\"); without it until lifted\n"
+    "\n"
+    "  nines breaker open payment_gateway --for 10m --reason 'their maintenance'\n"
+    "  nines breaker lift payment_gateway\n",
+    cli_breaker },
+  { "limiter", "limiter [list]", "list rate limiters",
+    "What each grants, what is available now, and how many calls it has refused.\n"
+    "\n"
+    "  nines limiter\n",
+    cli_limiter },
+  { "bulkhead", "bulkhead [list]", "list bulkheads",
+    "How many calls are inside each, its limit, and how many it has refused.\n"
+    "\n"
+    "  nines bulkhead --json | jq '.[] | select(.inside == .limit)'\n",
+    cli_bulkhead },
+  { "shed", "shed [list | NAME PERCENT | lift NAME] [--for D] [--reason R]", "list shedders, shed load by hand",
+    "Refuses so many percent of all requests, the least critical first. What a person sets stays until its time is "
+    "over\n"
+    "or it is lifted, also over a restart; a shedder's own rules may shed more.\n"
+    "\n"
+    "  --for D   so long (\"10m\"); without it until lifted\n"
+    "\n"
+    "  nines shed api 20 --for 10m --reason 'database is slow'\n"
+    "  nines shed lift api\n",
+    cli_shed },
   { "audit", "audit verify [DIR] | audit list [DIR] [--after N]", "who did what, and is the record whole",
     "Reads the data directory of the project DIR (default: here), or DIR itself, also while no engine runs.\n"
     "\n"

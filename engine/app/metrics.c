@@ -8,6 +8,7 @@
 #include "letter.h"
 #include "overview.h"
 #include "path.h"
+#include "protection_overview.h"
 #include "service.h"
 
 static void one(struct expose *expose, const char *name, enum expose_type type, const char *help, double value)
@@ -196,6 +197,7 @@ void overview_metrics(nines *engine, struct expose *expose)
   mitigation_metrics(engine, expose);
   alert_metrics(engine, expose);
   policy_metrics(engine, expose);
+  protection_overview_metrics(engine, expose);
   one(expose, "nines_turns_total", EXPOSE_COUNTER, "Turns of the engine.", (double)engine->figures.turns);
   one(expose, "nines_beats_total", EXPOSE_COUNTER, "Beats of the engine.", (double)engine->figures.beats);
   one(expose, "nines_turn_seconds_max", EXPOSE_GAUGE, "Longest turn since the start, in CPU time of the loop thread.",

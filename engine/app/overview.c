@@ -8,9 +8,11 @@
 #include "clock.h"
 #include "duration.h"
 #include "flag.h"
+#include "json.h"
 #include "letter.h"
 #include "nearest.h"
 #include "path.h"
+#include "protection_overview.h"
 #include "service.h"
 
 void overview_alerts(nines *engine, bool all, struct pool *pool, struct value *out)
@@ -107,6 +109,24 @@ void overview_status(nines *engine, struct pool *pool, struct value *out)
   list_paths(engine, pool, out);
   list_scripts(engine, pool, out);
   list_rest(engine, pool, out);
+  struct value active;
+  protection_overview_active(engine, pool, &active);
+  value_put(pool, out, "protections", active);
+}
+
+// What an event says of why, if it does.
+static void put_why(const struct event *event, struct pool *pool, struct value *out)
+{
+  static const char *const keys[] = { "cause", "reason", "why" };
+  struct value payload;
+  struct status ignored = { 0 };
+  if (json_parse(pool, view_of(event->json), &payload, &ignored) < 0) return;
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    struct view text = value_get_text(&payload, keys[i]);
+    if (!text.size) continue;
+    value_put(pool, out, "why", value_view(text));
+    return;
+  }
 }
 
 // The events about `name` that are still in the ring, oldest first.
@@ -120,6 +140,7 @@ static void history(nines *engine, const char *name, struct pool *pool, struct v
     char text[CLOCK_TEXT_MAX];
     value_put_text(pool, &item, "time", clock_format(event->wall_ns, text));
     value_put_text(pool, &item, "topic", event->topic);
+    put_why(event, pool, &item);
     value_append(pool, &list, item);
   }
   value_put(pool, out, "history", list);
@@ -171,6 +192,7 @@ static bool explain_script(nines *engine, const char *name, struct pool *pool, s
 int overview_explain(nines *engine, const char *name, struct pool *pool, struct value *out, struct status *status)
 {
   bool found = explain_script(engine, name, pool, out);
+  if (protection_overview_explain(engine, name, pool, out)) found = true;
   const nines_path *path = path_find(engine, name);
   if (path) {
     struct value item = value_table();
@@ -206,6 +228,7 @@ int overview_explain(nines *engine, const char *name, struct pool *pool, struct 
     try_map(&nearest, &engine->paths);
     try_map(&nearest, &engine->services);
     try_map(&nearest, &engine->flags);
+    protection_overview_nearest(engine, &nearest);
     return status_set(status, NINES_ENOTFOUND, "nothing here is called \"%s\"%s%s%s", name,
                       nearest.best ? " (did you mean \"" : "", nearest.best ? nearest.best : "",
                       nearest.best ? "\"?)" : "; `nines status` lists what there is");

@@ -11,6 +11,7 @@
 #include "json.h"
 #include "mem.h"
 #include "path.h"
+#include "protection_request.h"
 #include "schema.h"
 #include "service.h"
 
@@ -197,8 +198,13 @@ void request_apply(nines *engine, const struct input *input)
   struct request request = { .engine = engine, .op = input->op, .document = value_table() };
   struct value body = value_table();
   int code = json_parse(&request.pool, input->body, &body, &request.status);
-  if (code == 0) code = schema_decode(fields, &body, &request.arguments, "request", &request.pool, &request.status);
-  if (code == 0) code = run(&request, input->name);
+  if (code == 0 && protection_request_is(input->name)) {
+    code = protection_request(engine, input->name, &body, &request.pool, &request.document, &request.field,
+                              &request.status);
+  } else if (code == 0) {
+    code = schema_decode(fields, &body, &request.arguments, "request", &request.pool, &request.status);
+    if (code == 0) code = run(&request, input->name);
+  }
   if (code < 0) {
     request.document = value_table();
     value_put_text(&request.pool, &request.document, "detail", request.status.text);

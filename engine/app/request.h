@@ -3,6 +3,7 @@
 //   deploy {service, version, record}      rollback {service, reason}      alert.ack {id}
 //   flag.set {flag, on, reason}            flag.lift {flag}                policy.enable {file}     path.declare {path,
 //   number}
+// Those of protections are in protection_request.h.
 // Each has "actor" ("person:ann"). Answers are documents of the object, or problems with `detail` and `field`.
 #ifndef NINES_APP_REQUEST_H
 #define NINES_APP_REQUEST_H

@@ -53,7 +53,10 @@ void track_cancel(nines *engine, uint64_t token)
 {
   list_each (node, &engine->tracks) {
     struct track *track = list_entry(node, struct track, node);
-    if (track->token == token) track->token = 0;
+    if (track->token != token) continue;
+    track->token = 0;
+    scripts_stop(engine->scripts, track->task); // ends in track_end, which frees it
+    return;
   }
 }
 

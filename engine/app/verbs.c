@@ -15,10 +15,14 @@
 #include "letter.h"
 #include "mem.h"
 #include "path.h"
+#include "protection_nouns.h"
 #include "schema.h"
 #include "service.h"
 
-const struct noun *const nouns[] = { &path_noun, &service_noun, &deployment_noun, &flag_noun, NULL };
+const struct noun *const nouns[] = { &path_noun,    &service_noun, &deployment_noun, &flag_noun,
+                                     &breaker_noun, &limiter_noun, &bulkhead_noun,   &adaptive_limit_noun,
+                                     &shedder_noun, &retry_noun,   &timeout_noun,    &fallback_noun,
+                                     NULL };
 
 static const struct value empty_table = { .type = VALUE_TABLE };
 

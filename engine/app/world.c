@@ -308,7 +308,7 @@ static void beat(struct world *world)
   }
   world_users_draw(world);
   buf_clear(&world->beat);
-  engine_collect(world->engine, &world->beat);
+  engine_collect(world->engine, world_now_ns(world), &world->beat);
   feed(world, (struct input){ .kind = INPUT_BEAT, .body = buf_view(&world->beat) });
 }
 

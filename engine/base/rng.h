@@ -19,6 +19,16 @@ double rng_exponential(struct rng *rng, double mean);
 double rng_normal(struct rng *rng);                 // mean 0, deviation 1
 uint64_t rng_poisson(struct rng *rng, double mean); // exact below 30, transformed rejection (PTRS, Hoermann 1993) above
 uint64_t rng_binomial(struct rng *rng, uint64_t n, double p);
+// A step of xorshift64* (Vigna, 2014) for request paths: one word of state, not zero; some 1 ns.
+static inline uint32_t rng_quick(uint64_t *state)
+{
+  uint64_t x = *state;
+  x ^= x >> 12;
+  x ^= x << 25;
+  x ^= x >> 27;
+  *state = x;
+  return (uint32_t)((x * UINT64_C(0x2545F4914F6CDD1D)) >> 32);
+}
 uint64_t rng_system_seed(void); // from the system's entropy; recorded by whoever uses it
 
 #endif

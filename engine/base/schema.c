@@ -391,8 +391,18 @@ static bool has_name(const struct schema_field *field, struct view key)
 static int fail_unknown(const struct schema_field *fields, const struct site *site)
 {
   struct nearest nearest;
+  char aliases[SCHEMA_FIELDS_MAX * 4][48]; // whoever writes another's spelling misspells that
+  size_t alias_count = 0;
   nearest_init(&nearest, site->key);
-  for (const struct schema_field *field = fields; field->key; field++) nearest_try(&nearest, field->key);
+  for (const struct schema_field *field = fields; field->key; field++) {
+    const char *rest = field->alias;
+    struct view alias;
+    nearest_try(&nearest, field->key);
+    for (; next_alias(&rest, &alias) && alias_count < SCHEMA_FIELDS_MAX * 4; alias_count++) {
+      snprintf(aliases[alias_count], sizeof *aliases, "%.*s", (int)alias.size, alias.data);
+      nearest_try(&nearest, aliases[alias_count]);
+    }
+  }
   if (nearest.best) return FAIL(site, "unknown key (did you mean \"%s\"?)", nearest.best);
   struct buf list = { 0 };
   for (const struct schema_field *field = fields; field->key; field++) {

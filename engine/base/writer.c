@@ -13,14 +13,7 @@
 #include "check.h"
 #include "mem.h"
 
-enum { KNOWN_MAX = 4 }; // engines that one thread records into with a number of its own
-
-struct known {
-  uint64_t id; // 0: free
-  uint32_t number;
-};
-
-static _Thread_local struct known known[KNOWN_MAX];
+_Thread_local struct writer_known writer_known[WRITER_KNOWN_MAX];
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
@@ -38,21 +31,21 @@ static struct writers *find_opened(uint64_t id)
 }
 
 // Forgets `entry`; its number becomes free for another thread. The lock is held.
-static void give_back(struct known *entry)
+static void give_back(struct writer_known *entry)
 {
   struct writers *writers = find_opened(entry->id);
   if (writers && entry->number >= WRITER_FIRST) {
     // Release: the next owner of the number sees this thread's last stores to the shard.
     atomic_fetch_and_explicit(&writers->claimed, ~(1u << entry->number), memory_order_release);
   }
-  *entry = (struct known){ 0 };
+  *entry = (struct writer_known){ 0 };
 }
 
 static void thread_ends(void *table)
 {
-  struct known *entries = table;
+  struct writer_known *entries = table;
   pthread_mutex_lock(&lock);
-  for (int i = 0; i < KNOWN_MAX; i++) give_back(&entries[i]);
+  for (int i = 0; i < WRITER_KNOWN_MAX; i++) give_back(&entries[i]);
   pthread_mutex_unlock(&lock);
 }
 
@@ -90,27 +83,27 @@ void writers_fini(struct writers *writers)
 }
 
 // A free place in this thread's table; places of closed engines are free too. NULL: all are in use.
-static struct known *free_place(void)
+static struct writer_known *free_place(void)
 {
-  struct known *place = NULL;
+  struct writer_known *place = NULL;
   pthread_mutex_lock(&lock);
-  for (int i = 0; i < KNOWN_MAX && !place; i++) {
-    if (known[i].id == 0 || !find_opened(known[i].id)) place = &known[i];
+  for (int i = 0; i < WRITER_KNOWN_MAX && !place; i++) {
+    if (writer_known[i].id == 0 || !find_opened(writer_known[i].id)) place = &writer_known[i];
   }
   pthread_mutex_unlock(&lock);
   return place;
 }
 
-static void remember(struct known *place, uint64_t id, uint32_t number)
+static void remember(struct writer_known *place, uint64_t id, uint32_t number)
 {
-  *place = (struct known){ id, number };
+  *place = (struct writer_known){ id, number };
   // Without the key's value the number would not come back at the thread's end: only a lost shard, so no failure.
-  pthread_setspecific(key, known);
+  pthread_setspecific(key, writer_known);
 }
 
 static uint32_t claim(struct writers *writers)
 {
-  struct known *place = free_place();
+  struct writer_known *place = free_place();
   if (!place) return WRITER_SHARED;
   uint32_t bits = atomic_load_explicit(&writers->claimed, memory_order_relaxed);
   uint32_t number = WRITER_FIRST;
@@ -129,25 +122,34 @@ static uint32_t claim(struct writers *writers)
   return place->number;
 }
 
-static struct known *find_known(uint64_t id)
+static struct writer_known *find_known(uint64_t id)
 {
-  for (int i = 0; i < KNOWN_MAX; i++) {
-    if (known[i].id == id) return &known[i];
+  for (int i = 0; i < WRITER_KNOWN_MAX; i++) {
+    if (writer_known[i].id == id) return &writer_known[i];
   }
   return NULL;
 }
 
-uint32_t writers_mine(struct writers *writers)
+uint32_t writers_look(uint64_t id)
 {
-  const struct known *entry = find_known(writers->id);
-  return entry ? entry->number : claim(writers);
+  struct writer_known *entry = find_known(id);
+  if (entry) { // the first of the table from now on: whoever uses several in turn pays for it
+    struct writer_known first = writer_known[0];
+    writer_known[0] = *entry;
+    if (entry != &writer_known[0]) *entry = first;
+    return writer_known[0].number;
+  }
+  pthread_mutex_lock(&lock);
+  struct writers *writers = find_opened(id);
+  pthread_mutex_unlock(&lock);
+  return writers ? claim(writers) : WRITER_SHARED;
 }
 
 void writers_bind_loop(struct writers *writers)
 {
-  struct known *place = find_known(writers->id);
+  struct writer_known *place = find_known(writers->id);
   if (!place) place = free_place();
-  if (!place) place = &known[0]; // the loop's own engine goes before one that this thread merely records into
+  if (!place) place = &writer_known[0]; // the loop's own engine goes before one that this thread merely records into
   pthread_mutex_lock(&lock);
   give_back(place);
   pthread_mutex_unlock(&lock);

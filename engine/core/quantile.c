@@ -57,12 +57,19 @@ void quantile_fold(struct quantile *quantile, int64_t now_ns, quantile_source_fn
   publish_turn(quantile, now_ns, older);
 }
 
-void quantile_read(const struct quantile *quantile, quantile_source_fn *source, void *userdata, const double *q,
-                   int64_t *out_ns, size_t k)
+void quantile_counts(const struct quantile *quantile, quantile_source_fn *source, void *userdata,
+                     uint32_t count[static HISTOGRAM_BUCKETS])
 {
-  uint32_t count[HISTOGRAM_BUCKETS] = { 0 };
+  memset(count, 0, HISTOGRAM_BUCKETS * sizeof *count);
   source(userdata, count);
   const uint32_t *older = quantile->snapshot[~load_turn(quantile) & 1];
   for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) count[i] -= older[i];
+}
+
+void quantile_read(const struct quantile *quantile, quantile_source_fn *source, void *userdata, const double *q,
+                   int64_t *out_ns, size_t k)
+{
+  uint32_t count[HISTOGRAM_BUCKETS];
+  quantile_counts(quantile, source, userdata, count);
   histogram_quantiles(count, q, out_ns, k);
 }

@@ -30,6 +30,9 @@ bool quantile_valid(const struct quantile *quantile, int64_t window_ns);
 void quantile_rebase(struct quantile *quantile, int64_t then_ns, int64_t now_ns);
 // Turns the snapshots when half a window has passed; otherwise one comparison.
 void quantile_fold(struct quantile *quantile, int64_t now_ns, quantile_source_fn *source, void *userdata);
+// The window's counts, by bucket.
+void quantile_counts(const struct quantile *quantile, quantile_source_fn *source, void *userdata,
+                     uint32_t count[static HISTOGRAM_BUCKETS]);
 // Reads k quantiles in one pass of the source; results in ns, -1 each when the window holds nothing.
 void quantile_read(const struct quantile *quantile, quantile_source_fn *source, void *userdata, const double *q,
                    int64_t *out_ns, size_t k);

@@ -43,6 +43,9 @@ int scripts_open(struct scripts **out, const struct scripts_config *config, stru
 void scripts_close(struct scripts *scripts)
 {
   if (!scripts) return;
+  // All stop before the first goes: what the end of one sets free may wake or start another.
+  for (size_t i = 0; i < scripts->count; i++)
+    if (scripts->files[i]->current) script_stop(scripts->files[i]->current);
   for (size_t i = 0; i < scripts->count; i++) file_close(scripts->files[i]);
   mem_free(scripts->files);
   scheduler_fini(&scripts->scheduler);
@@ -284,6 +287,17 @@ bool scripts_wake(struct scripts *scripts, uint64_t token, const struct value *r
   return true;
 }
 
+// The task that made the call which handed the function over, and still waits for it; else the one that runs.
+static const struct task *giver_of(const struct scripts *scripts, const struct script *script, int64_t function)
+{
+  list_each (node, &script->tasks) {
+    const struct task *task = list_entry(node, struct task, in_script);
+    for (uint32_t i = 0; i < task->function_count; i++)
+      if (task->functions[i] == function) return task;
+  }
+  return scripts->scheduler.running;
+}
+
 uint64_t scripts_start(struct scripts *scripts, int64_t function, const struct value *arguments, uint32_t count,
                        struct status *status)
 {
@@ -292,7 +306,7 @@ uint64_t scripts_start(struct scripts *scripts, int64_t function, const struct v
     if (!script || !script_push_function(script->sandbox.L, function)) continue;
     struct task *task = task_open_top(script, script->sandbox.L, status);
     if (!task) return 0;
-    task_inherit(task, scripts->scheduler.running);
+    task_inherit(task, giver_of(scripts, script, function));
     if (!task_set_values(task, arguments, count)) {
       task_cancel(task);
       status_set(status, NINES_ENOMEM, "out of memory");
@@ -303,6 +317,27 @@ uint64_t scripts_start(struct scripts *scripts, int64_t function, const struct v
   }
   status_set(status, NINES_ENOTFOUND, "the function is gone: its policy was reloaded or disabled");
   return 0;
+}
+
+static struct task *find_task(const struct scripts *scripts, uint64_t number)
+{
+  for (size_t i = 0; i < scripts->count; i++) {
+    const struct script *script = scripts->files[i]->current;
+    if (!script) continue;
+    list_each (node, &script->tasks) {
+      struct task *task = list_entry(node, struct task, in_script);
+      if (task->caller.task == number) return task;
+    }
+  }
+  return NULL;
+}
+
+bool scripts_stop(struct scripts *scripts, uint64_t number)
+{
+  struct task *task = find_task(scripts, number);
+  if (!task || !task->for_host || task->state == TASK_RUNNING) return false;
+  task_stop(task, "stopped by who started it");
+  return true;
 }
 
 void scripts_kill_at(struct scripts *scripts, uint64_t number, uint64_t instructions)

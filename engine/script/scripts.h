@@ -86,10 +86,14 @@ uint64_t scripts_token(struct scripts *scripts); // a fresh wait token
 // Resumes the task that waits for `token` with these results (copied), in the next scripts_run. False: nobody waits for
 // it.
 bool scripts_wake(struct scripts *scripts, uint64_t token, const struct value *results, uint32_t count);
-// Runs a function that a declaration or a call handed over (VALUE_FUNCTION) as a task of its script. The number of the
-// task, or 0 with the reason: the script was reloaded or disabled since, or has too many tasks.
+// Runs a function that a declaration or a call handed over (VALUE_FUNCTION) as a task of its script, in the episode of
+// the task that made the call. The number of the task, or 0 with the reason: the script was reloaded or disabled since,
+// or has too many tasks.
 uint64_t scripts_start(struct scripts *scripts, int64_t function, const struct value *arguments, uint32_t count,
                        struct status *status);
+// Cancels such a task wherever it waits, with what it waits for; function_end is told TASK_CANCELLED before this
+// returns. False: there is none of this number (any more), or it is the one that runs.
+bool scripts_stop(struct scripts *scripts, uint64_t task);
 // Replay: the task's next turn is stopped as by the wall clock after this many instructions.
 void scripts_kill_at(struct scripts *scripts, uint64_t task, uint64_t instructions);
 

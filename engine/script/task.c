@@ -363,9 +363,10 @@ void task_turn(struct task *task)
   }
 }
 
-void task_cancel(struct task *task)
+static void cancel(struct task *task, const char *why)
 {
   struct scheduler *scheduler = scheduler_of(task);
+  struct task *running = scheduler->running;
   const struct scripts_hooks *hooks = &scheduler->config->hooks;
   timer_stop(scheduler, &task->timer);
   list_remove(&task->in_queue);
@@ -375,9 +376,35 @@ void task_cancel(struct task *task)
   scheduler->running = task;
   if (begun) sandbox_cancel(&task->script->sandbox, task->L);
   scheduler->running = NULL;
-  tell(task, TASK_CANCELLED, 0, "cancelled by a reload of its file");
+  tell(task, TASK_CANCELLED, 0, why);
   forget(task);
   discard(task);
+  scheduler->running = running;
+}
+
+void task_cancel(struct task *task)
+{
+  cancel(task, "cancelled by a reload of its file");
+}
+
+static struct task *child_of(const struct task *parent)
+{
+  list_each (node, &parent->script->tasks) {
+    struct task *task = list_entry(node, struct task, in_script);
+    if (task->parent == parent) return task;
+  }
+  return NULL;
+}
+
+// Each child's end may cancel others (functions that it waited for), so the list is looked through anew.
+void task_stop(struct task *task, const char *why)
+{
+  for (struct task *child; (child = child_of(task));) {
+    child->parent = NULL; // must not wake it
+    task_stop(child, why);
+  }
+  task->children = 0;
+  cancel(task, why);
 }
 
 // Waiting

@@ -53,6 +53,8 @@ void task_ready(struct task *task);
 void task_start_at(struct task *task, int64_t due_ns);
 void task_turn(struct task *task); // runs it until it waits or ends
 void task_cancel(struct task *task);
+// The same for one whose script goes on: children in all { } go first; `why` is what its end is told with.
+void task_stop(struct task *task, const char *why);
 void tasks_free_idle(struct script *script);
 
 // For C functions called from a script's handler: the end of the function. They raise "WORD cannot wait inside ...".

@@ -3,6 +3,7 @@
 // The first byte chooses the socket, the second the pieces' size. Whatever comes in, what goes out begins as an answer,
 // and the server lives on.
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -77,7 +78,15 @@ static int dial(bool local)
   in.sin_port = htons((uint16_t)serve_port(serve));
   strcpy(un.sun_path, path);
   int fd = socket(local ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  CHECK((local ? connect(fd, (struct sockaddr *)&un, sizeof un) : connect(fd, (struct sockaddr *)&in, sizeof in)) == 0);
+  int code = local ? connect(fd, (struct sockaddr *)&un, sizeof un) : connect(fd, (struct sockaddr *)&in, sizeof in);
+  // The fuzzer's own alarm interrupts; and minutes of this use up the ports, because those closed first linger.
+  int why = code != 0 ? errno : 0;
+  if (why == EINTR || (!local && why == EADDRNOTAVAIL)) {
+    close(fd);
+    return dial(local || why == EADDRNOTAVAIL);
+  }
+  if (code != 0) fprintf(stderr, "connect to %s: %s\n", local ? "the socket" : "the port", strerror(errno));
+  CHECK(code == 0);
   CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
   struct linger reset = { .l_onoff = 1 }; // no ports left in TIME_WAIT
   CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0);

@@ -1,0 +1,139 @@
+---@meta nines
+-- The module for stock Lua: local nines = require "nines". The protections have the settings and results of policies
+-- (protections.lua); calls are synchronous, and objects live in the interpreter's own arena.
+
+---@class nines
+---@field version string
+local nines = {}
+---@param text duration
+---@return number seconds
+function nines.duration(text) end
+---@param clock (fun(): number)? seconds that never go back; nil: the system's
+function nines.clock(clock) end
+
+---@class nines.breaker: breaker
+---@overload fun(settings: breaker_settings): nines.breaker
+local module_breaker = {}
+function module_breaker:force_open() end
+function module_breaker:disable() end
+---@return table its numbers, as `nines explain` shows them
+function module_breaker:numbers() end
+---@param name string
+---@return nines.breaker
+function nines.breaker(name) end
+---@class nines.limiter: limiter
+---@overload fun(settings: limiter_settings): nines.limiter
+local module_limiter = {}
+---@param cost number?
+---@return number? seconds to wait (0: go on), string? why, string? code
+function module_limiter:ask(cost) end
+function module_limiter:drain() end
+---@param name string
+---@return nines.limiter
+function nines.limiter(name) end
+---@param name string
+---@return bulkhead|fun(settings: bulkhead_settings): bulkhead
+function nines.bulkhead(name) end
+---@param name string
+---@return adaptive_limit|fun(settings: adaptive_limit_settings): adaptive_limit
+function nines.adaptive_limit(name) end
+---@param name string
+---@return shedder|fun(settings: shedder_settings): shedder
+function nines.shedder(name) end
+---@param name string
+---@return retry|fun(settings: retry_settings): retry
+function nines.retry(name) end
+---@param name string
+---@return timeout|fun(settings: { limit: string? }): timeout
+function nines.timeout(name) end
+---@param name string
+---@return fallback|fun(settings: { max: integer? }): fallback
+function nines.fallback(name) end
+
+---@class nines.canary
+---@overload fun(settings: { alpha: number?, beta: number?, margin: number?, bad: number?, error_max: number?, latency_quantile: number?, share: number?, dispersion: number? }): nines.canary
+local canary = {}
+function canary:begin() end
+---@param arm "baseline"|"canary"
+---@param ok boolean
+---@param time duration?
+function canary:record(arm, ok, time) end
+---@return "pass"|"fail"|"inconclusive", table numbers
+function canary:verdict() end
+---@param name string
+---@return nines.canary
+function nines.canary(name) end
+
+---@class nines.fault
+local fault = {}
+---@param what { kind: "latency"|"error"|"abort"|"drop", rate: number|string?, latency: string?, jitter: string?, error: integer?, match: string?, duration: duration }
+function fault:inject(what) end
+---@param key string?
+---@return "latency"|"error"|"abort"|"drop"|nil, number? seconds or error
+function fault:ask(key) end
+function fault:heal() end
+---@return integer
+function fault:count() end
+---@param name string
+---@return nines.fault
+function nines.fault(name) end
+
+---@class nines.counter
+local counter = {}
+---@param n integer?
+function counter:add(n) end
+---@return integer
+function counter:total() end
+---@return number a second, over the last 10 s
+function counter:rate() end
+---@param name string
+---@return nines.counter
+function nines.counter(name) end
+
+---@class nines.histogram
+---@overload fun(settings: { window: duration? }): nines.histogram
+local histogram = {}
+---@param time duration
+function histogram:record(time) end
+---@param quantile number 0 to 1
+---@return number? seconds
+function histogram:quantile(quantile) end
+---@param name string
+---@return nines.histogram
+function nines.histogram(name) end
+
+---@class nines.baseline
+local baseline = {}
+---@param value number
+---@param unix_seconds number
+function baseline:add(value, unix_seconds) end
+---@param unix_seconds number
+---@param floor number?
+---@return number? median, number? deviation nothing while the hour is unknown
+function baseline:read(unix_seconds, floor) end
+---@param name string
+---@return nines.baseline
+function nines.baseline(name) end
+
+---@class nines.average
+local average = {}
+---@param value number
+---@param seconds number?
+---@return number
+function average:add(value, seconds) end
+---@return number?
+function average:value() end
+---@param half_life duration
+---@return nines.average
+function nines.ewma(half_life) end
+
+---@class nines.change
+local change = {}
+---@param standardised number (x - mean) / deviation
+---@param seconds number?
+---@return 1|-1|nil, number? onset
+function change:add(standardised, seconds) end
+---@return nines.change
+function nines.change() end
+
+return nines

@@ -1,0 +1,180 @@
+// Breakers by name: nines.h over core/breaker.h and core/keyed_breaker.h.
+//
+// A breaker with keys is two guards of one name: the breaker itself, which callers without a key ask, and the table.
+#include "breakers.h"
+
+#include <stddef.h>
+
+static struct breaker_view view_of_breaker(struct guard *guard)
+{
+  return (struct breaker_view){ guard->shared, (_Atomic(struct breaker_stripe *) *)guard->stripes };
+}
+
+static size_t breaker_bytes(const void *config)
+{
+  (void)config;
+  return sizeof(struct breaker);
+}
+
+static int breaker_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
+{
+  static const nines_breaker_config defaults = { .size = sizeof defaults };
+  const nines_breaker_config *wanted = config ? config : &defaults;
+  int code = breaker_set(guard->shared, wanted, fresh, now_ns, status);
+  if (code < 0 || wanted->keys == 0) return code;
+  nines_breaker *breaker = (nines_breaker *)guard;
+  return guards_declare(guard->arena, &keyed_breaker_kind, guard->name, wanted, &breaker->keys, status);
+}
+
+static bool breaker_sound(const struct guard *guard)
+{
+  return breaker_valid(guard->shared);
+}
+
+static void breaker_shift(struct guard *guard, int64_t then_ns, int64_t now_ns)
+{
+  struct breaker_view view = view_of_breaker(guard);
+  breaker_rebase(&view, then_ns, now_ns);
+}
+
+static void breaker_beat(struct guard *guard, int64_t now_ns, uint64_t *random)
+{
+  struct breaker_view view = view_of_breaker(guard);
+  breaker_fold(&view, now_ns, random);
+}
+
+static void breaker_orphaned(struct guard *guard)
+{
+  struct breaker_view view = view_of_breaker(guard);
+  breaker_orphan(&view);
+}
+
+const struct guard_kind breaker_kind = { .id = GUARD_BREAKER,
+                                         .noun = "breaker",
+                                         .handle_bytes = sizeof(struct nines_breaker),
+                                         .stripe_bytes = sizeof(struct breaker_stripe),
+                                         .shared_stripe_bytes = offsetof(struct breaker_stripe, latency),
+                                         .shared_bytes = breaker_bytes,
+                                         .set = breaker_apply,
+                                         .valid = breaker_sound,
+                                         .rebase = breaker_shift,
+                                         .fold = breaker_beat,
+                                         .orphaned = breaker_orphaned };
+
+static size_t keyed_bytes(const void *config)
+{
+  return keyed_breaker_size(((const nines_breaker_config *)config)->keys);
+}
+
+static int keyed_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
+{
+  return keyed_breaker_set(guard->shared, config, guard->arena->random[WRITER_LOOP][0], fresh, now_ns, status);
+}
+
+static bool keyed_sound(const struct guard *guard)
+{
+  size_t none = keyed_breaker_size(0), one = keyed_breaker_size(1) - none;
+  return keyed_breaker_valid(guard->shared, (uint32_t)((guard->shared_bytes - none) / one));
+}
+
+static void keyed_shift(struct guard *guard, int64_t then_ns, int64_t now_ns)
+{
+  keyed_breaker_rebase(guard->shared, then_ns, now_ns);
+}
+
+static void keyed_beat(struct guard *guard, int64_t now_ns, uint64_t *random)
+{
+  keyed_breaker_fold(guard->shared, now_ns, random);
+}
+
+const struct guard_kind keyed_breaker_kind = { .id = GUARD_KEYED_BREAKER,
+                                               .noun = "keyed breaker",
+                                               .handle_bytes = sizeof(struct guard),
+                                               .shared_bytes = keyed_bytes,
+                                               .set = keyed_apply,
+                                               .valid = keyed_sound,
+                                               .rebase = keyed_shift,
+                                               .fold = keyed_beat };
+
+// --- nines.h
+
+int nines_breaker_get(nines_arena *arena, const char *name, const nines_breaker_config *config, nines_breaker **out)
+{
+  struct guard *guard = NULL;
+  int code = guards_get(arena, &breaker_kind, name, config, &guard);
+  *out = (nines_breaker *)guard;
+  if (code < 0 || (*out)->keys) return code;
+  struct arena_slot table; // of an earlier life, whose settings hold
+  if (!arena_find(arena->memory, GUARD_KEYED_BREAKER, view_of(name), &table)) return 0;
+  return guards_get(arena, &keyed_breaker_kind, name, NULL, &(*out)->keys);
+}
+
+static __attribute__((noinline)) nines_permit ask_otherwise(nines_breaker *breaker, int64_t now_ns)
+{
+  struct breaker_view view = view_of_breaker(&breaker->guard);
+  uint32_t writer = guard_writer(&breaker->guard);
+  return breaker_ask(&view, writer, now_ns, guard_random(&breaker->guard, writer));
+}
+
+nines_permit nines_breaker_ask(nines_breaker *breaker, int64_t now_ns)
+{
+  struct breaker *shared = breaker->guard.shared;
+  uint32_t writer = writers_number(breaker->guard.writers_id);
+  struct breaker_stripe *stripe = atomic_load_explicit(&breaker->guard.stripes[writer], memory_order_acquire);
+  nines_permit permit;
+  if (__builtin_expect(stripe && breaker_ask_plainly(shared, stripe, writer, now_ns, &permit), 1)) return permit;
+  return ask_otherwise(breaker, now_ns);
+}
+
+nines_permit nines_breaker_ask_key(nines_breaker *breaker, const void *key, size_t size, int64_t now_ns)
+{
+  if (!breaker->keys) return nines_breaker_ask(breaker, now_ns);
+  uint64_t *random = guard_random(&breaker->guard, guard_writer(&breaker->guard));
+  return keyed_breaker_ask(breaker->keys->shared, key, size, now_ns, random);
+}
+
+static __attribute__((noinline)) void done_otherwise(nines_breaker *breaker, nines_permit permit, int outcome,
+                                                     int64_t now_ns)
+{
+  uint32_t writer = guard_writer(&breaker->guard);
+  uint64_t *random = guard_random(&breaker->guard, writer);
+  if (keyed_breaker_permit(permit)) {
+    if (breaker->keys) keyed_breaker_done(breaker->keys->shared, permit, outcome, now_ns, random);
+    return;
+  }
+  struct breaker_view view = view_of_breaker(&breaker->guard);
+  breaker_done(&view, writer, permit, outcome, now_ns, random);
+}
+
+void nines_breaker_done(nines_breaker *breaker, nines_permit permit, int outcome, int64_t now_ns)
+{
+  struct breaker *shared = breaker->guard.shared;
+  uint32_t writer = writers_number(breaker->guard.writers_id);
+  struct breaker_stripe *stripe = atomic_load_explicit(&breaker->guard.stripes[writer], memory_order_acquire);
+  if (__builtin_expect(!stripe || !breaker_done_plainly(shared, stripe, permit, outcome, now_ns), 0))
+    done_otherwise(breaker, permit, outcome, now_ns);
+}
+
+int nines_breaker_state(const nines_breaker *breaker)
+{
+  const struct breaker *shared = breaker->guard.shared;
+  return circuit_word_state(circuit_load(&shared->circuit));
+}
+
+void nines_breaker_put(nines_breaker *breaker, int state, int64_t hold_ns, int64_t now_ns)
+{
+  struct breaker_view view = view_of_breaker(&breaker->guard);
+  breaker_put(&view, state, hold_ns, now_ns);
+}
+
+void nines_breaker_reset(nines_breaker *breaker, int64_t now_ns)
+{
+  struct breaker_view view = view_of_breaker(&breaker->guard);
+  breaker_reset(&view, now_ns);
+}
+
+void nines_breaker_read(nines_breaker *breaker, int64_t now_ns, nines_breaker_reading *out)
+{
+  struct breaker_view view = view_of_breaker(&breaker->guard);
+  breaker_read(&view, now_ns, out);
+}

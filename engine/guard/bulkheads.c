@@ -1,0 +1,106 @@
+// Bulkheads by name: nines.h over core/bulkhead.h, with the line of those who wait.
+//
+// A leave on the folding thread serves the line at once; from other threads it only frees the place, and the next fold
+// serves.
+
+#include "waitline.h"
+
+#include "guards.h"
+
+struct nines_bulkhead {
+  struct guard guard; // shared: struct bulkhead
+  struct waitline line;
+};
+
+static size_t bulkhead_bytes(const void *config)
+{
+  (void)config;
+  return sizeof(struct bulkhead);
+}
+
+static int bulkhead_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
+{
+  static const nines_bulkhead_config defaults = { .size = sizeof defaults };
+  return bulkhead_set(guard->shared, config ? config : &defaults, fresh, now_ns, status);
+}
+
+static bool bulkhead_sound(const struct guard *guard)
+{
+  return bulkhead_valid(guard->shared);
+}
+
+static void bulkhead_beat(struct guard *guard, int64_t now_ns, uint64_t *random)
+{
+  (void)random;
+  nines_bulkhead *bulkhead = (nines_bulkhead *)guard;
+  if (bulkhead->line.waiting) waitline_serve(&bulkhead->line, guard->shared, WRITER_LOOP, now_ns);
+}
+
+static void bulkhead_opened(struct guard *guard)
+{
+  waitline_init(&((nines_bulkhead *)guard)->line);
+}
+
+static void bulkhead_closed(struct guard *guard)
+{
+  waitline_fini(&((nines_bulkhead *)guard)->line);
+}
+
+static void bulkhead_orphaned(struct guard *guard)
+{
+  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) bulkhead_forget(guard->shared, writer);
+}
+
+const struct guard_kind bulkhead_kind = { .id = GUARD_BULKHEAD,
+                                          .noun = "bulkhead",
+                                          .handle_bytes = sizeof(struct nines_bulkhead),
+                                          .shared_bytes = bulkhead_bytes,
+                                          .set = bulkhead_apply,
+                                          .valid = bulkhead_sound,
+                                          .fold = bulkhead_beat,
+                                          .opened = bulkhead_opened,
+                                          .closed = bulkhead_closed,
+                                          .orphaned = bulkhead_orphaned };
+
+// --- nines.h
+
+int nines_bulkhead_get(nines_arena *arena, const char *name, const nines_bulkhead_config *config, nines_bulkhead **out)
+{
+  struct guard *guard = NULL;
+  int code = guards_get(arena, &bulkhead_kind, name, config, &guard);
+  *out = (nines_bulkhead *)guard;
+  return code;
+}
+
+// Cells need no stripe: any number is the writer's own, WRITER_SHARED everybody's.
+nines_permit nines_bulkhead_enter(nines_bulkhead *bulkhead, int64_t now_ns)
+{
+  return bulkhead_enter(bulkhead->guard.shared, writers_mine(bulkhead->guard.arena->writers), now_ns);
+}
+
+void nines_bulkhead_leave(nines_bulkhead *bulkhead, nines_permit permit, int64_t now_ns)
+{
+  bulkhead_leave(bulkhead->guard.shared, permit);
+  if (writers_mine(bulkhead->guard.arena->writers) == WRITER_LOOP && bulkhead->line.waiting > 0)
+    waitline_serve(&bulkhead->line, bulkhead->guard.shared, WRITER_LOOP, now_ns);
+}
+
+uint32_t nines_bulkhead_inside(const nines_bulkhead *bulkhead)
+{
+  return bulkhead_inside(bulkhead->guard.shared);
+}
+
+uint64_t nines_bulkhead_refused(const nines_bulkhead *bulkhead)
+{
+  return bulkhead_refused(bulkhead->guard.shared);
+}
+
+int nines_bulkhead_wait(nines_bulkhead *bulkhead, nines_waiter *waiter, int64_t now_ns)
+{
+  return waitline_add(&bulkhead->line, bulkhead->guard.shared, waiter, now_ns);
+}
+
+void nines_bulkhead_cancel(nines_bulkhead *bulkhead, nines_waiter *waiter)
+{
+  waitline_cancel(&bulkhead->line, waiter);
+}
