@@ -50,8 +50,18 @@ function nines.timeout(name) end
 ---@return fallback|fun(settings: { max: integer? }): fallback
 function nines.fallback(name) end
 
+---@class nines.canary_settings
+---@field alpha number?
+---@field beta number?
+---@field margin number?
+---@field bad number?
+---@field error_max number|string? percent
+---@field latency_quantile number?
+---@field share number|string? percent
+---@field dispersion number?
+
 ---@class nines.canary
----@overload fun(settings: { alpha: number?, beta: number?, margin: number?, bad: number?, error_max: number?, latency_quantile: number?, share: number?, dispersion: number? }): nines.canary
+---@overload fun(settings: nines.canary_settings): nines.canary
 local canary = {}
 function canary:begin() end
 ---@param arm "baseline"|"canary"
@@ -64,9 +74,18 @@ function canary:verdict() end
 ---@return nines.canary
 function nines.canary(name) end
 
+---@class nines.injection
+---@field kind "latency"|"error"|"abort"|"drop"
+---@field rate number|string? a fraction; 1
+---@field latency string?
+---@field jitter string?
+---@field error integer?
+---@field match string? "eu-*"
+---@field duration duration
+
 ---@class nines.fault
 local fault = {}
----@param what { kind: "latency"|"error"|"abort"|"drop", rate: number|string?, latency: string?, jitter: string?, error: integer?, match: string?, duration: duration }
+---@param what nines.injection
 function fault:inject(what) end
 ---@param key string?
 ---@return "latency"|"error"|"abort"|"drop"|nil, number? seconds or error
