@@ -291,6 +291,9 @@ NINES_API int nines_shedder_get(nines_arena *arena, const char *name, const nine
 NINES_API nines_permit nines_shedder_ask(nines_shedder *shedder, int criticality, int64_t now_ns); /* [any] */
 /* [any] NINES_FAILURE: what is behind refused it or was too busy. */
 NINES_API void nines_shedder_done(nines_shedder *shedder, nines_permit permit, int outcome, int64_t now_ns);
+/* [any] How full what is behind is, 0 to 1 (inside / limit of a bulkhead or adaptive limit); call it before asking.
+ * From 0.5 on sheddable, from 0.7 sheddable plus, from 0.95 critical requests are refused, at once. */
+NINES_API void nines_shedder_load(nines_shedder *shedder, double fullness);
 /* [any] Sheds so many percent of all requests, sheddable ones first, critical plus last; 0: none. */
 NINES_API void nines_shedder_put(nines_shedder *shedder, double percent);
 NINES_API double nines_shedder_share(const nines_shedder *shedder, int criticality);     /* [any] percent refused now */

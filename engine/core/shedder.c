@@ -162,6 +162,10 @@ nines_permit shedder_ask_slow(const struct shedder_view *view, uint32_t writer, 
   struct shedder_stripe *stripe = stripe_of(view, writer);
   uint32_t threshold = load32(&view->shedder->threshold[criticality]);
   grow(writer, &stripe->asked[criticality], 1);
+  if (criticality < load32(&view->shedder->floor)) {
+    grow(writer, &stripe->refused[criticality], 1);
+    return (nines_permit){ retry_at(view->shedder, now_ns, random), 0 };
+  }
   if (threshold == 0 || rng_quick(random) > threshold) return (nines_permit){ now_ns, criticality + 1 };
   grow(writer, &stripe->refused[criticality], 1);
   if (load32(&view->shedder->throttling)) count_request(view, writer, stripe, false, now_ns);
@@ -202,6 +206,14 @@ static void publish(struct shedder *shedder)
     store32(&shedder->threshold[i], threshold_of(share));
     left = left >= PPM ? left : left > mix[i] ? left - mix[i] : 0;
   }
+}
+
+void shedder_load(struct shedder *shedder, double fullness)
+{
+  static const double from[CRITICALITIES - 1] = { 0.5, 0.7, 0.95 };
+  uint32_t floor = 0;
+  while (floor < CRITICALITIES - 1 && fullness >= from[floor]) floor++;
+  if (load32(&shedder->floor) != floor) store32(&shedder->floor, floor); // the line stays clean while nothing changes
 }
 
 void shedder_put(struct shedder *shedder, double percent)
@@ -307,6 +319,7 @@ double shedder_share(const struct shedder *shedder, int criticality)
 {
   int of = criticality < 0 ? 0 : criticality >= CRITICALITIES ? CRITICALITIES - 1 : criticality;
   uint32_t threshold = load32(&shedder->threshold[of]);
+  if ((uint32_t)of < load32(&shedder->floor)) return 100;
   return threshold ? (threshold + 1.0) / 4294967296.0 * 100 : 0;
 }
 

@@ -1,11 +1,16 @@
 // Load shedding by criticality: the least important requests are refused first.
 //
-// Asking compares one draw to one word, the refusal threshold of its criticality; 0 refuses none, so that a quiet
-// shedder costs a load and a branch more than counting. The fold makes the thresholds out of the greatest of three
-// shares of all requests: what was put by hand; the client throttle of the SRE book (chapter 21, "Handling overload"),
-// max(0, (requests - K accepts) / (requests + 1)) over throttle_window; and the latency rule of DAGOR (Zhou et al.,
-// SoCC 2018): 5 points more for a second whose mean latency is over the target, else 1 less, up to 95. What share of
-// the requests has which criticality is measured over some 10 s, and the share is taken from the least critical first.
+// Fullness acts at once, without a fold: the host tells how full what is behind is (inside / limit of its bulkhead or
+// adaptive limit), and from 50 % on sheddable, from 70 % sheddable plus, from 95 % critical requests are refused; what
+// room is left belongs to those above. That holds the more important from the first moment of an overload.
+//
+// The other rules are shares. Asking compares one draw to one word, the refusal threshold of its criticality; 0 refuses
+// none, so that a quiet shedder costs a load and a branch more than counting. The fold makes the thresholds out of the
+// greatest of three shares of all requests: what was put by hand; the client throttle of the SRE book (chapter 21,
+// "Handling overload"), max(0, (requests - K accepts) / (requests + 1)) over throttle_window; and the latency rule of
+// DAGOR (Zhou et al., SoCC 2018): 5 points more for a second whose mean latency is over the target, else 1 less, up
+// to 95. What share of the requests has which criticality is measured over some 10 s, and the share is taken from the
+// least critical first.
 //
 // Where everything is critical, the critical are refused, by the throttle too, up to its throttle_max: a client that
 // goes on sending what a backend refuses helps nobody. Mark what matters less, or set throttle_k negative.
@@ -33,6 +38,7 @@ struct shedder_stripe {
 
 struct shedder {
   _Alignas(64) _Atomic uint32_t threshold[CRITICALITIES]; // refused when a draw is at most this; 0: none
+  _Atomic uint32_t floor;                                 // by fullness: criticalities below it are refused
   // Settings.
   _Atomic int64_t retry_after_ns;
   _Atomic uint32_t retry_jitter_ppm;
@@ -72,7 +78,8 @@ static inline nines_permit shedder_ask(const struct shedder_view *view, uint32_t
                                        int64_t now_ns, uint64_t *random)
 {
   uint32_t of = criticality < 0 ? 0 : criticality >= CRITICALITIES ? CRITICALITIES - 1 : (uint32_t)criticality;
-  bool quiet = !atomic_load_explicit(&view->shedder->threshold[of], memory_order_relaxed);
+  bool quiet = !atomic_load_explicit(&view->shedder->threshold[of], memory_order_relaxed) &&
+               of >= atomic_load_explicit(&view->shedder->floor, memory_order_relaxed);
   if (__builtin_expect(!quiet || writer == WRITER_SHARED, 0)) return shedder_ask_slow(view, writer, of, now_ns, random);
   struct shedder_stripe *stripe = atomic_load_explicit(&view->stripes[writer], memory_order_relaxed);
   stripe_grow(&stripe->asked[of], 1);
@@ -80,6 +87,8 @@ static inline nines_permit shedder_ask(const struct shedder_view *view, uint32_t
 }
 // [any] The outcome of a granted one; what of it is remembered is when it began.
 void shedder_done(const struct shedder_view *view, uint32_t writer, nines_permit permit, int outcome, int64_t now_ns);
+// [any] How full what is behind is, 0 to 1: before asking, or whenever it changes.
+void shedder_load(struct shedder *shedder, double fullness);
 // [any] By hand: so many percent of all requests, at once (in the mix of the last fold).
 void shedder_put(struct shedder *shedder, double percent);
 void shedder_fold(const struct shedder_view *view, int64_t now_ns);         // each beat, one thread

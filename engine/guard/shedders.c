@@ -43,6 +43,11 @@ static void shedder_beat(struct guard *guard, int64_t now_ns, uint64_t *random)
   shedder_fold(&view, now_ns);
 }
 
+static void shedder_orphaned(struct guard *guard)
+{
+  shedder_load(guard->shared, 0); // who told is gone
+}
+
 const struct guard_kind shedder_kind = { .id = GUARD_SHEDDER,
                                          .noun = "shedder",
                                          .handle_bytes = sizeof(struct nines_shedder),
@@ -51,7 +56,8 @@ const struct guard_kind shedder_kind = { .id = GUARD_SHEDDER,
                                          .set = shedder_apply,
                                          .valid = shedder_sound,
                                          .rebase = shedder_shift,
-                                         .fold = shedder_beat };
+                                         .fold = shedder_beat,
+                                         .orphaned = shedder_orphaned };
 
 // --- nines.h
 
@@ -74,6 +80,11 @@ void nines_shedder_done(nines_shedder *shedder, nines_permit permit, int outcome
 {
   struct shedder_view view = view_of_shedder(&shedder->guard);
   shedder_done(&view, guard_writer(&shedder->guard), permit, outcome, now_ns);
+}
+
+void nines_shedder_load(nines_shedder *shedder, double fullness)
+{
+  shedder_load(shedder->guard.shared, fullness);
 }
 
 void nines_shedder_put(nines_shedder *shedder, double percent)

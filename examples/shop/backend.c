@@ -1,5 +1,7 @@
 // Payments and inventory: they wait a few milliseconds, as if they worked, and answer. A version of payments with
-// --failing 0.5 refuses every other payment: the bad deploy of the demo.
+// --failing 0.5 refuses every other payment: the bad deploy of the demo. With --workers N only so many requests are
+// worked on at once, 20 ms each; the others wait their turn, however long, as in most servers, and are worked on even
+// when whoever asked has given up.
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,14 +12,20 @@
 #include "server.h"
 #include "shop.h"
 
+enum { WORK_MS = 20 };
+
 struct backend {
   const struct options *options;
   uv_loop_t loop;
   struct server *server;
   uint64_t random;
+  int working;
+  struct job *first, **last; // who wait
 };
 
 struct job {
+  struct backend *backend;
+  struct job *next;
   uv_timer_t timer;
   struct request *request;
   int status;
@@ -38,11 +46,26 @@ static void on_job_closed(uv_handle_t *handle)
   free(handle->data);
 }
 
+static void on_job_done(uv_timer_t *timer);
+
+static void work(struct job *job, uint64_t ms)
+{
+  job->backend->working++;
+  uv_timer_start(&job->timer, on_job_done, ms, 0);
+}
+
 static void on_job_done(uv_timer_t *timer)
 {
   struct job *job = timer->data;
+  struct backend *backend = job->backend;
   server_reply(job->request, job->status, job->json);
   uv_close((uv_handle_t *)timer, on_job_closed);
+  backend->working--;
+  struct job *next = backend->first;
+  if (!next) return;
+  backend->first = next->next;
+  if (!backend->first) backend->last = &backend->first;
+  work(next, WORK_MS);
 }
 
 static void handle(void *userdata, struct request *request)
@@ -64,7 +87,15 @@ static void handle(void *userdata, struct request *request)
   snprintf(job->json, sizeof job->json, "{\"version\":\"%.40s\",\"ok\":%s}", version, fails ? "false" : "true");
   job->timer.data = job;
   uv_timer_init(&backend->loop, &job->timer);
-  uv_timer_start(&job->timer, on_job_done, 3 + (uint64_t)(draw(backend) * 12), 0);
+  job->backend = backend;
+  if (!backend->options->workers) {
+    work(job, 3 + (uint64_t)(draw(backend) * 12));
+  } else if (backend->working < backend->options->workers) {
+    work(job, WORK_MS);
+  } else {
+    *backend->last = job;
+    backend->last = &job->next;
+  }
 }
 
 static void over(void *userdata)
@@ -103,6 +134,7 @@ static int write_pid(const char *path)
 int backend_run(const struct options *options)
 {
   struct backend backend = { .options = options };
+  backend.last = &backend.first;
   int ready_fd = -1;
   if (options->background) go_to_background(&ready_fd);
   backend.random = 0x9e3779b97f4a7c15 ^ (uint64_t)getpid() << 20;

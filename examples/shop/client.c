@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TIMEOUT_MS = 2000, TRIES_MAX = 3 };
+enum { TRIES_MAX = 3 };
 
 struct connection {
   uv_tcp_t tcp;
@@ -37,7 +37,7 @@ struct client {
   char name[64];
   llhttp_settings_t settings;
   struct connection *connections;
-  int count, max;
+  int count, max, timeout_ms;
   bool closing;
 };
 
@@ -192,7 +192,7 @@ static void start(struct client *client, const char *output, int tries, client_f
   connection->userdata = userdata;
   connection->tries = tries;
   memcpy(connection->output, output, strlen(output) + 1);
-  uv_timer_start(&connection->timer, on_late, TIMEOUT_MS, 0);
+  uv_timer_start(&connection->timer, on_late, (uint64_t)client->timeout_ms, 0);
   if (!fresh) {
     ask(connection);
     return;
@@ -213,7 +213,7 @@ void client_send(struct client *client, const char *method, const char *path, cl
     done(userdata, 0);
 }
 
-int client_open(struct client **out, uv_loop_t *loop, const char *address, int connections_max)
+int client_open(struct client **out, uv_loop_t *loop, const char *address, int connections_max, int timeout_ms)
 {
   struct client *client = calloc(1, sizeof *client);
   const char *colon = strrchr(address, ':');
@@ -225,6 +225,7 @@ int client_open(struct client **out, uv_loop_t *loop, const char *address, int c
   snprintf(client->name, sizeof client->name, "%s", address);
   client->loop = loop;
   client->max = connections_max;
+  client->timeout_ms = timeout_ms;
   llhttp_settings_init(&client->settings);
   client->settings.on_message_complete = on_complete;
   return uv_ip4_addr(host, atoi(colon + 1), &client->address);

@@ -99,7 +99,7 @@ int load_run(const struct options *options)
   }
   setvbuf(stdout, NULL, _IOLBF, 0);
   uv_loop_init(&load.loop);
-  int code = client_open(&load.client, &load.loop, options->target, CONNECTIONS_MAX);
+  int code = client_open(&load.client, &load.loop, options->target, CONNECTIONS_MAX, 2000);
   if (code != 0) return shop_fail(options->target, code);
   load.rate = options->rate;
   load.began_ns = uv_hrtime();

@@ -125,12 +125,12 @@ static void on_written(uv_write_t *write, int status)
     await_request(request);
 }
 
-void server_reply(struct request *request, int status, const char *json)
+static void answer(struct request *request, int status, const char *header, const char *json)
 {
   bool close = !request->keep || request->server->draining;
   int size = snprintf(request->output, sizeof request->output,
-                      "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n%s", status,
-                      status < 400 ? "OK" : "Failed", strlen(json), close ? "Connection: close\r\n" : "", json);
+                      "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s%s\r\n%s", status,
+                      status < 400 ? "OK" : "Failed", strlen(json), header, close ? "Connection: close\r\n" : "", json);
   request->asked = false;
   request->keep = !close;
   request->write.data = request;
@@ -138,6 +138,18 @@ void server_reply(struct request *request, int status, const char *json)
   if (size >= (int)sizeof request->output ||
       uv_write(&request->write, (uv_stream_t *)&request->tcp, &buf, 1, on_written) != 0)
     hang_up(request);
+}
+
+void server_reply(struct request *request, int status, const char *json)
+{
+  answer(request, status, "", json);
+}
+
+void server_refuse(struct request *request, int status, int64_t retry_after_s, const char *json)
+{
+  char header[48];
+  snprintf(header, sizeof header, "Retry-After: %lld\r\n", (long long)retry_after_s);
+  answer(request, status, header, json);
 }
 
 // --- listening

@@ -3,6 +3,7 @@
 #define SHOP_SERVER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <uv.h>
 
 struct server;
@@ -18,6 +19,7 @@ int server_open(struct server **out, uv_loop_t *loop, int port, bool shared, ser
 const char *request_path(const struct request *request);
 bool request_is(const struct request *request, const char *method);
 void server_reply(struct request *request, int status, const char *json);
+void server_refuse(struct request *request, int status, int64_t retry_after_s, const char *json); // with Retry-After
 // Takes no new connections, finishes what was asked, closes the rest; the loop ends when nothing else is open.
 void server_drain(struct server *server);
 void server_free(struct server *server); // after the loop has ended

@@ -8,10 +8,11 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: shop inventory --port PORT\n"
+    "usage: shop inventory --port PORT [--workers 8]\n"
     "       shop payments  --port PORT --version V [--failing 0.5] [--background] [--pid-file FILE]\n"
-    "       shop gateway   --port PORT --project DIR --payments ADDRESS --inventory ADDRESS\n"
+    "       shop gateway   --port PORT --project DIR --payments ADDRESS --inventory ADDRESS [--bare] [--report]\n"
     "       shop load      --target ADDRESS [--rate 200]\n"
+    "       shop overload  [--seconds 10]     three times too many customers, without and with protections\n"
     "An ADDRESS is 127.0.0.1:PORT. All listen on the loopback only. --background returns when the service listens.\n";
 
 int shop_fail(const char *what, int uv_code)
@@ -20,7 +21,22 @@ int shop_fail(const char *what, int uv_code)
   return 1;
 }
 
-enum { PORT = 1, PROJECT, PAYMENTS, INVENTORY, VERSION, PID_FILE, FAILING, BACKGROUND, TARGET, RATE };
+enum {
+  PORT = 1,
+  PROJECT,
+  PAYMENTS,
+  INVENTORY,
+  VERSION,
+  PID_FILE,
+  FAILING,
+  BACKGROUND,
+  TARGET,
+  RATE,
+  WORKERS,
+  SECONDS,
+  BARE,
+  REPORT
+};
 static const struct option words[] = { { "port", required_argument, NULL, PORT },
                                        { "project", required_argument, NULL, PROJECT },
                                        { "payments", required_argument, NULL, PAYMENTS },
@@ -31,6 +47,10 @@ static const struct option words[] = { { "port", required_argument, NULL, PORT }
                                        { "background", no_argument, NULL, BACKGROUND },
                                        { "target", required_argument, NULL, TARGET },
                                        { "rate", required_argument, NULL, RATE },
+                                       { "workers", required_argument, NULL, WORKERS },
+                                       { "seconds", required_argument, NULL, SECONDS },
+                                       { "bare", no_argument, NULL, BARE },
+                                       { "report", no_argument, NULL, REPORT },
                                        { 0 } };
 
 static bool read_options(int argc, char **argv, struct options *out)
@@ -67,6 +87,18 @@ static bool read_options(int argc, char **argv, struct options *out)
     case RATE:
       out->rate = atoi(optarg);
       break;
+    case WORKERS:
+      out->workers = atoi(optarg);
+      break;
+    case SECONDS:
+      out->seconds = atoi(optarg);
+      break;
+    case BARE:
+      out->bare = true;
+      break;
+    case REPORT:
+      out->report = true;
+      break;
     default:
       return false;
     }
@@ -76,7 +108,7 @@ static bool read_options(int argc, char **argv, struct options *out)
 
 int main(int argc, char **argv)
 {
-  struct options options = { .rate = 200 };
+  struct options options = { .rate = 200, .seconds = 10 };
   const char *role = argc > 1 ? argv[1] : "";
   bool ok = argc > 1 && read_options(argc - 1, argv + 1, &options);
   bool listens = options.port > 0 && options.port < 65536;
@@ -88,6 +120,8 @@ int main(int argc, char **argv)
   if (ok && strcmp(role, "gateway") == 0 && listens && options.project && options.payments && options.inventory)
     return gateway_run(&options);
   if (ok && strcmp(role, "load") == 0 && options.target) return load_run(&options);
+  bool overload = strcmp(role, "overload") == 0 || strcmp(role, "--overload") == 0;
+  if (ok && overload && options.seconds > 0 && options.seconds <= 600) return overload_run(&options);
   fputs(usage, stderr);
   return 2;
 }

@@ -13,11 +13,16 @@ struct options {
   bool background;
   const char *target; // of the load
   int rate;
+  int workers; // of inventory; 0: any number
+  int seconds; // of overload
+  bool bare;   // gateway: without protections
+  bool report; // gateway: at its end, what the protections did
 };
 
 int backend_run(const struct options *options); // payments and inventory
 int gateway_run(const struct options *options);
 int load_run(const struct options *options);
+int overload_run(const struct options *options);
 
 // Calls once on SIGTERM or SIGINT, and when the process whose number is in SHOP_OWNER ends: nothing of a demo outlives
 // it, even when it is killed. Does not keep the loop alive.

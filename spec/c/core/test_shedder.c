@@ -304,6 +304,31 @@ static void slow_seconds_shed_more(void **state)
   }
 }
 
+// ---- Fullness ----
+
+static void the_fuller_the_more_important(void **state)
+{
+  (void)state;
+  static const struct {
+    double fullness;
+    int least; // criticality that is still let in
+  } cases[] = { { 0, 0 },    { 0.49, 0 }, { 0.5, 1 }, { 0.69, 1 }, { 0.7, 2 },
+                { 0.94, 2 }, { 0.95, 3 }, { 5, 3 },   { NAN, 0 },  { -1, 0 } };
+  static struct fixture fixture;
+  setup(&fixture, NULL, 1);
+  uint64_t refused = 0;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    shedder_load(&fixture.shedder, cases[i].fullness);
+    for (int criticality = 0; criticality < CRITICALITIES; criticality++) {
+      bool let_in = nines_permitted(shedder_ask(&fixture.view, 0, criticality, 5, &fixture.random));
+      assert_int_equal(let_in, criticality >= cases[i].least);
+      assert_true(shedder_share(&fixture.shedder, criticality) == (let_in ? 0 : 100));
+      refused += !let_in && criticality == 0;
+    }
+  }
+  assert_int_equal(shedder_refused(&fixture.view, 0), refused);
+}
+
 // ---- An overload ----
 
 // A server of so many requests a second with a queue of half a second: what finds it full is turned away at once. The
@@ -317,7 +342,7 @@ struct outcome {
 };
 enum { FLYING_MAX = 4096, CAPACITY = 500, OVERLOAD_S = 240, ONSET_S = 40 };
 
-static struct outcome overload(struct rng *rng, const nines_shedder_config *config, double by_hand)
+static struct outcome overload(struct rng *rng, const nines_shedder_config *config, double by_hand, bool by_fullness)
 {
   static const double mix[CRITICALITIES] = { 0.4, 0.4, 0.1, 0.1 };
   static struct fixture fixture;
@@ -338,6 +363,8 @@ static struct outcome overload(struct rng *rng, const nines_shedder_config *conf
                    flying[first % FLYING_MAX].end_ns);
     for (; fold_ns <= now_ns; fold_ns += BEAT_NS) shedder_fold(&fixture.view, fold_ns);
     int criticality = draw_criticality(rng, mix);
+    double waiting_ns = (double)(server.free_ns - now_ns);
+    if (by_fullness) shedder_load(&fixture.shedder, waiting_ns / (double)server.queue_ns);
     nines_permit permit = shedder_ask(&fixture.view, 0, criticality, now_ns, &fixture.random);
     bool good = nines_permitted(permit) && server.free_ns - now_ns <= server.queue_ns;
     if (good) {
@@ -375,17 +402,20 @@ static void critical_requests_survive_an_overload(void **state)
   (void)state;
   struct rng rng = seed_stream("shedder_overload");
   nines_shedder_config config = { .size = sizeof config, .throttle_k = -1 };
-  struct outcome without = overload(&rng, &config, 0);
-  struct outcome by_hand = overload(&rng, &config, 70);
+  struct outcome without = overload(&rng, &config, 0, false);
+  struct outcome by_hand = overload(&rng, &config, 70, false);
+  struct outcome fullness = overload(&rng, &config, 0, true);
   config.latency_target_ns = 50 * NS_PER_MS;
-  struct outcome latency = overload(&rng, &config, 0);
+  struct outcome latency = overload(&rng, &config, 0, false);
   config.throttle_k = 2;
-  struct outcome both = overload(&rng, &config, 0);
+  struct outcome both = overload(&rng, &config, 0, false);
   config.latency_target_ns = 0;
-  struct outcome throttle = overload(&rng, &config, 0);
+  struct outcome throttle = overload(&rng, &config, 0, false);
   assert_true(print_outcome("nothing", &without) < 90);
   assert_true(print_outcome("70 % by hand", &by_hand) >= 99.9);
   assert_true(by_hand.onset_good >= 0.999 * by_hand.onset_asked);
+  assert_true(print_outcome("fullness", &fullness) >= 99.9);
+  assert_true(fullness.onset_good >= 0.999 * fullness.onset_asked); // from the first moment
   assert_true(print_outcome("latency", &latency) >= 99.9);
   assert_true(print_outcome("latency, throttle", &both) >= 99.9);
   print_outcome("throttle", &throttle); // K = 2 lets the backend refuse half of what it gets: no protection by itself
@@ -568,6 +598,7 @@ int main(void)
     cmocka_unit_test(the_throttle_is_the_formula),
     cmocka_unit_test(a_dead_backend_gets_a_tenth),
     cmocka_unit_test(slow_seconds_shed_more),
+    cmocka_unit_test(the_fuller_the_more_important),
     cmocka_unit_test(critical_requests_survive_an_overload),
     cmocka_unit_test(bad_configs),
     cmocka_unit_test(settings_change_and_counts_stay),
