@@ -149,7 +149,8 @@ void writers_bind_loop(struct writers *writers)
 {
   struct writer_known *place = find_known(writers->id);
   if (!place) place = free_place();
-  if (!place) place = &writer_known[0]; // the loop's own engine goes before one that this thread merely records into
+  // The loop's own engine goes before the one that this thread has not used for longest.
+  if (!place) place = &writer_known[WRITER_KNOWN_MAX - 1];
   pthread_mutex_lock(&lock);
   give_back(place);
   pthread_mutex_unlock(&lock);
