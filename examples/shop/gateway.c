@@ -17,6 +17,7 @@
 #include "shop.h"
 
 enum { UPSTREAM_MAX = 4096, TIMEOUT_MS = 2000 };
+#define NS_PER_S INT64_C(1000000000)
 
 struct gateway {
   uv_loop_t loop;
@@ -105,18 +106,25 @@ static int64_t now(void)
   return (int64_t)uv_hrtime(); // CLOCK_MONOTONIC, as nines_now_ns
 }
 
+// Retry-After is in whole seconds, and never now.
+static void refuse(struct request *request, int status, int64_t retry_after_ns, const char *json)
+{
+  server_refuse(request, status, retry_after_ns < NS_PER_S ? 1 : (retry_after_ns + NS_PER_S - 1) / NS_PER_S, json);
+}
+
 static void on_order_closed(uv_handle_t *timer)
 {
   free(timer->data);
 }
 
-static void order_end(struct order *order, int status, const char *json)
+// `retry_after_ns`: when to come again; negative: nothing is known of that.
+static void order_end(struct order *order, int status, int64_t retry_after_ns, const char *json)
 {
   struct gateway *gateway = order->gateway;
   if (order->offer->sells) nines_path_record(gateway->checkout, status == 200, now() - order->began_ns);
   if (!gateway->bare) guards_leave(&gateway->guards, order->admission, status == 200, now());
-  if (status == 503)
-    server_refuse(order->request, status, 1, json);
+  if (retry_after_ns >= 0)
+    refuse(order->request, status, retry_after_ns, json);
   else
     server_reply(order->request, status, json);
   uv_close((uv_handle_t *)&order->again, on_order_closed);
@@ -125,8 +133,9 @@ static void order_end(struct order *order, int status, const char *json)
 static void ask(struct order *order, enum dependency on, const char *method, const char *path, client_fn *done)
 {
   struct gateway *gateway = order->gateway;
-  if (!gateway->bare && !guards_call(&gateway->guards, on, now(), &order->passage))
-    order_end(order, 503, "{\"why\":\"too much to do\"}");
+  int64_t retry_after_ns = 0;
+  if (!gateway->bare && !guards_call(&gateway->guards, on, now(), &order->passage, &retry_after_ns))
+    order_end(order, 503, retry_after_ns < 0 ? 0 : retry_after_ns, "{\"why\":\"too much to do\"}");
   else
     client_send(gateway->upstream[on], method, path, done, order);
 }
@@ -141,9 +150,9 @@ static void on_paid(void *userdata, int status)
   struct order *order = userdata;
   came_back(order, PAYMENTS, status);
   if (status == 200)
-    order_end(order, 200, "{\"sold\":true}");
+    order_end(order, 200, -1, "{\"sold\":true}");
   else
-    order_end(order, 502, "{\"sold\":false,\"why\":\"payments\"}");
+    order_end(order, 502, -1, "{\"sold\":false,\"why\":\"payments\"}");
 }
 
 static void on_inventory(void *userdata, int status);
@@ -161,7 +170,7 @@ static void on_inventory(void *userdata, int status)
   if (status == 200 && order->offer->sells) {
     ask(order, PAYMENTS, "POST", "/pay", on_paid);
   } else if (status == 200) {
-    order_end(order, 200, "{\"ok\":true}");
+    order_end(order, 200, -1, "{\"ok\":true}");
   } else {
     // What only reads may be asked again.
     bool reads = !order->offer->sells && !order->gateway->bare;
@@ -169,7 +178,7 @@ static void on_inventory(void *userdata, int status)
     if (wait_ms >= 0)
       uv_timer_start(&order->again, on_again, (uint64_t)wait_ms, 0);
     else
-      order_end(order, 502, "{\"why\":\"inventory\"}");
+      order_end(order, 502, -1, "{\"why\":\"inventory\"}");
   }
 }
 
@@ -194,7 +203,7 @@ static void handle(void *userdata, struct request *request)
     admission = guards_admit(&gateway->guards, offer->criticality, offer->searches, now(), &status, &retry_after_ns);
     if (!nines_permitted(admission)) {
       if (offer->sells) nines_path_record(gateway->checkout, 0, -1);
-      server_refuse(request, status, (retry_after_ns + 999999999) / 1000000000, "{\"why\":\"too many\"}");
+      refuse(request, status, retry_after_ns, "{\"why\":\"too many\"}");
       return;
     }
     nines_retry_call(gateway->guards.retry, now());

@@ -54,17 +54,20 @@ void guards_leave(struct guards *guards, nines_permit permit, bool ok, int64_t n
   nines_shedder_done(guards->door, permit, ok ? NINES_SUCCESS : NINES_FAILURE, now_ns);
 }
 
-bool guards_call(struct guards *guards, enum dependency on, int64_t now_ns, struct passage *passage)
+bool guards_call(struct guards *guards, enum dependency on, int64_t now_ns, struct passage *passage,
+                 int64_t *retry_after_ns)
 {
   passage->breaker = nines_breaker_ask(guards->breaker[on], now_ns);
   if (!nines_permitted(passage->breaker)) {
     guards->refused[BY_BREAKER]++;
+    *retry_after_ns = passage->breaker.at_ns - now_ns;
     return false;
   }
   passage->bulkhead = nines_bulkhead_enter(guards->bulkhead[on], now_ns);
   if (nines_permitted(passage->bulkhead)) return true;
   nines_breaker_done(guards->breaker[on], passage->breaker, NINES_IGNORED, now_ns); // it was never asked
   guards->refused[BY_BULKHEAD]++;
+  *retry_after_ns = passage->bulkhead.at_ns - now_ns;
   return false;
 }
 

@@ -35,8 +35,9 @@ int guards_open(struct guards *guards, nines_arena *arena);
 nines_permit guards_admit(struct guards *guards, int criticality, bool searches, int64_t now_ns, int *status,
                           int64_t *retry_after_ns);
 void guards_leave(struct guards *guards, nines_permit permit, bool ok, int64_t now_ns);
-// Around each call of a dependency. False: not now.
-bool guards_call(struct guards *guards, enum dependency on, int64_t now_ns, struct passage *passage);
+// Around each call of a dependency. False: not now, and `retry_after_ns` says when.
+bool guards_call(struct guards *guards, enum dependency on, int64_t now_ns, struct passage *passage,
+                 int64_t *retry_after_ns);
 void guards_return(struct guards *guards, enum dependency on, struct passage passage, bool ok, int64_t now_ns);
 // After attempt number `attempt` of an idempotent call failed: ms to wait before the next; negative: no more.
 int64_t guards_again_ms(struct guards *guards, unsigned attempt, int64_t now_ns);

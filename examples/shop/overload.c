@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -33,7 +34,7 @@ enum { WISHES = sizeof wishes / sizeof *wishes };
 
 struct outcome {
   unsigned asked[WISHES], served[WISHES], requests; // requests: with those tried again
-  double p95_ms;                                    // of checkouts served
+  double p95_ms;                                    // of checkouts served; NAN: none was
   unsigned shed, limited, full, open, opened, retries;
 };
 
@@ -48,6 +49,8 @@ struct crowd {
   int took_count;
   bool over;
 };
+
+static volatile sig_atomic_t interrupted; // Ctrl-C: the rest is skipped, nothing is left behind
 
 struct customer {
   struct crowd *crowd;
@@ -121,9 +124,11 @@ static void on_tick(uv_timer_t *timer)
 {
   struct crowd *crowd = timer->data;
   uint64_t now_ns = uv_hrtime();
-  for (; now_ns < crowd->to_ns && crowd->sent < (now_ns - crowd->began_ns) * RATE / 1000000000u; crowd->sent++)
+  if (interrupted) crowd->over = true;
+  for (; now_ns < crowd->to_ns && !crowd->over && crowd->sent < (now_ns - crowd->began_ns) * RATE / 1000000000u;
+       crowd->sent++)
     arrive(crowd, now_ns);
-  if (now_ns < crowd->to_ns || crowd->under_way > 0) return;
+  if ((now_ns < crowd->to_ns && !crowd->over) || crowd->under_way > 0) return;
   crowd->over = true;
   uv_close((uv_handle_t *)timer, NULL);
 }
@@ -154,7 +159,7 @@ static int crowd_run(const char *address, int seconds, struct outcome *outcome)
     client_close(crowd->gateway);
     uv_run(&crowd->loop, UV_RUN_DEFAULT);
     qsort(crowd->took_us, (size_t)crowd->took_count, sizeof *crowd->took_us, compare);
-    if (crowd->took_count) outcome->p95_ms = crowd->took_us[(size_t)crowd->took_count * 95 / 100] / 1000.0;
+    outcome->p95_ms = crowd->took_count ? crowd->took_us[(size_t)crowd->took_count * 95 / 100] / 1000.0 : NAN;
   }
   uv_loop_close(&crowd->loop);
   free(crowd);
@@ -230,7 +235,8 @@ static int await(struct shop *shop, int server)
   int code = client_open(&client, &shop->loop, shop->address[server], 1, TIMEOUT_MS);
   if (code != 0) return shop_fail(shop->address[server], code);
   int status = 0;
-  for (int waited_ms = 0; status != 200 && waited_ms < PATIENCE_MS && shop->running == SERVERS; waited_ms += 20) {
+  for (int waited_ms = 0; status != 200 && waited_ms < PATIENCE_MS && shop->running == SERVERS && !interrupted;
+       waited_ms += 20) {
     status = -1;
     client_send(client, "GET", "/healthz", on_health, &status);
     while (status < 0) uv_run(&shop->loop, UV_RUN_ONCE);
@@ -313,7 +319,13 @@ static int play(bool bare, int seconds, struct outcome *outcome)
   int code = shop_open(&shop, bare);
   if (code == 0) code = crowd_run(shop.address[GATEWAY_SERVER], seconds, outcome);
   shop_close(&shop, outcome);
-  return code;
+  return interrupted ? 1 : code;
+}
+
+static void on_interrupt(int number)
+{
+  (void)number;
+  interrupted = 1;
 }
 
 static double percent(unsigned part, unsigned whole)
@@ -324,8 +336,8 @@ static double percent(unsigned part, unsigned whole)
 static void print_row(const char *what, const char *format, double without, double with)
 {
   char left[32], right[32];
-  snprintf(left, sizeof left, format, without);
-  snprintf(right, sizeof right, format, with);
+  snprintf(left, sizeof left, isnan(without) ? "-" : format, without);
+  snprintf(right, sizeof right, isnan(with) ? "-" : format, with);
   printf("  %-34s %14s %14s\n", what, left, right);
 }
 
@@ -336,6 +348,8 @@ int overload_run(const struct options *options)
   snprintf(owner, sizeof owner, "%d", (int)getpid());
   setenv("SHOP_OWNER", owner, 1);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGINT, on_interrupt);
+  signal(SIGTERM, on_interrupt);
   setvbuf(stdout, NULL, _IOLBF, 0);
   printf("%d customers a second, %d %% of them checkouts, for a shop that can serve 400: %d s each way, after %d s of "
          "the same.\n",
@@ -350,6 +364,7 @@ int overload_run(const struct options *options)
   print_row("p95 of checkouts served", "%.0f ms", without.p95_ms, with.p95_ms);
   print_row("customers", "%.0f", (double)options->seconds * RATE, (double)options->seconds * RATE);
   print_row("requests they made of it", "%.0f", without.requests, with.requests);
+  printf("  the gateway, warm-up included:\n");
   print_row("refused by the shedder", "%.0f", without.shed, with.shed);
   print_row("refused by the limiter (search)", "%.0f", without.limited, with.limited);
   print_row("refused by a bulkhead", "%.0f", without.full, with.full);

@@ -45,7 +45,7 @@ static void world_init(struct world *world, nines_adaptive_limit_config config, 
 {
   struct status status;
   memset((void *)world, 0, sizeof *world);
-  world->rng = seed_stream(stream);
+  world->rng = seed_fixed(stream);
   config.size = sizeof config;
   world->now_ns = world->arrival_ns = world->beat_ns = 77 * NS_PER_S;
   if (adaptive_limit_set(&world->limit, &config, true, world->now_ns, &status) != 0) fail_msg("%s", status.text);

@@ -114,7 +114,7 @@ static double shed_a_mix(struct rng *rng)
 static void what_is_asked_is_shed_least_critical_first(void **state)
 {
   (void)state;
-  struct rng rng = seed_stream("shedder_mixes");
+  struct rng rng = seed_fixed("shedder_mixes");
   double worst = 0;
   for (int run = 0; run < 30; run++) worst = fmax(worst, shed_a_mix(&rng));
   print_message("30 mixes: the share of all is at most %.2f points off\n", worst * 100);
@@ -239,7 +239,7 @@ static void the_throttle_is_the_formula(void **state)
 static void a_dead_backend_gets_a_tenth(void **state)
 {
   (void)state;
-  struct rng rng = seed_stream("shedder_dead");
+  struct rng rng = seed_fixed("shedder_dead");
   static struct fixture fixture;
   setup(&fixture, NULL, rng_next(&rng));
   for (int i = 0; i < 1000; i++) shedder_ask(&fixture.view, 0, NINES_CRITICAL, 0, &fixture.random);
@@ -400,7 +400,7 @@ static double print_outcome(const char *what, const struct outcome *outcome)
 static void critical_requests_survive_an_overload(void **state)
 {
   (void)state;
-  struct rng rng = seed_stream("shedder_overload");
+  struct rng rng = seed_fixed("shedder_overload");
   nines_shedder_config config = { .size = sizeof config, .throttle_k = -1 };
   struct outcome without = overload(&rng, &config, 0, false);
   struct outcome by_hand = overload(&rng, &config, 70, false);
