@@ -251,7 +251,14 @@ static void threads_count_exactly(void **state)
   assert_int_equal(nines_bulkhead_get(work.arena, "k", NULL, &work.bulkhead), 0);
   pthread_t thread[THREADS];
   for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&thread[i], NULL, worker, &work), 0);
-  for (int i = 0; i < 200; i++) nines_arena_fold(work.arena, START_NS + i * NS_PER_MS);
+  for (int i = 0; i < 200; i++) { // settings change meanwhile
+    nines_breaker_config config = { .size = sizeof config,
+                                    .window_ns = (10 + i % 3) * NS_PER_S,
+                                    .slow_ns = (1 + i % 5) * NS_PER_S };
+    nines_breaker *same;
+    assert_int_equal(nines_breaker_get(work.arena, "b", &config, &same), 0);
+    nines_arena_fold(work.arena, START_NS + i * NS_PER_MS);
+  }
   worker(&work);
   for (int i = 0; i < THREADS; i++) pthread_join(thread[i], NULL);
   nines_arena_fold(work.arena, START_NS + NS_PER_S);
