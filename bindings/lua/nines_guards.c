@@ -31,6 +31,10 @@ static int configure(lua_State *L)
     struct status status = { 0 };
     struct protection_settings settings;
     struct value options = options_at(L, 2, where, &pool);
+    if (value_get(&options, "ignore") || value_get(&options, "mode")) {
+      status_set(&status, NINES_EINVAL, "%s: ignore and mode are for policies, not for stock Lua", where);
+      return options_raise(L, &pool, &status);
+    }
     if (kind->decode(&options, where, &settings, &pool, &status) < 0 ||
         guards_declare(box->space->arena, kind->guard, box->name, &settings.breaker, &guard, &status) < 0)
       return options_raise(L, &pool, &status);

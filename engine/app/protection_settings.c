@@ -341,11 +341,11 @@ static const struct schema_field adaptive_limit_fields[] = {
     .type = SCHEMA_LATENCY,
     .offset = AT(span_ns[0]),
     .min = (double)NS_PER_US,
-    .max = (double)NS_PER_H },
+    .max = (double)NS_PER_MIN },
   { .key = "window",
     .type = SCHEMA_INTERVAL,
     .offset = AT(span_ns[1]),
-    .min = 10 * (double)NS_PER_MS,
+    .min = 100 * (double)NS_PER_MS,
     .max = (double)NS_PER_MIN },
   { .key = "min_samples", .type = SCHEMA_INTEGER, .offset = AT(whole[4]), .min = 1, .max = 1e6 },
   { .key = "mode", .type = SCHEMA_CHOICE, .choices = mode_choices, .offset = AT(mode) },
@@ -400,7 +400,8 @@ static const struct schema_field shedder_fields[] = {
 int decode_shedder(const struct value *settings, const char *where, struct protection_settings *out, struct pool *pool,
                    struct status *status)
 {
-  struct decoded in = { 0 };
+  struct decoded in = { .number[2] = 0.5 }; // the jitter, for which 0 means none
+
   int code = schema_decode(shedder_fields, settings, &in, where, pool, status);
   if (code < 0) return code;
   *out = (struct protection_settings){ .shedder = { .size = sizeof out->shedder,
@@ -409,7 +410,7 @@ int decode_shedder(const struct value *settings, const char *where, struct prote
                                                     .throttle_max = in.number[1],
                                                     .latency_target_ns = in.span_ns[1],
                                                     .retry_after_ns = in.span_ns[2],
-                                                    .retry_jitter = in.number[2] },
+                                                    .retry_jitter = in.number[2] > 0 ? in.number[2] : -1 },
                                        .mode = in.mode };
   return 0;
 }

@@ -108,6 +108,7 @@ await main(async () => {
   await poll('the breaker to open', 15000, async () => (await breaker()).state === 'open');
   expect(0, /breaker payment_gateway +open +.*failure rate/, 'status');
   await poll('a refused call', 5000, async () => (await breaker()).refused > 0);
+  await poll('the event, a beat later', 5000, async () => /breaker\.opened/.test(cli('explain', 'payment_gateway').text));
   const text = expect(0, /breaker\n +summary: +open, because: failure rate; /, 'explain', 'payment_gateway');
   check(/since: +20\d\d-.*\((just now|.* ago)\)/.test(text), 'explain: since when');
   check(/rule_text: +opens when at least 50% of calls fail.*of the last 10 calls and with at least 5 calls/.test(text), 'explain: the rule');
