@@ -236,7 +236,8 @@ NINES_API int nines_bulkhead_get(nines_arena *arena, const char *name, const nin
 NINES_API nines_permit nines_bulkhead_enter(nines_bulkhead *bulkhead, int64_t now_ns);              /* [any] */
 NINES_API void nines_bulkhead_leave(nines_bulkhead *bulkhead, nines_permit permit, int64_t now_ns); /* [any] */
 NINES_API uint32_t nines_bulkhead_inside(const nines_bulkhead *bulkhead);                           /* [any] */
-NINES_API uint64_t nines_bulkhead_refused(const nines_bulkhead *bulkhead);                          /* [any] */
+NINES_API uint32_t nines_bulkhead_limit(const nines_bulkhead *bulkhead);   /* [any] as set, by a policy too */
+NINES_API uint64_t nines_bulkhead_refused(const nines_bulkhead *bulkhead); /* [any] */
 /* Waiting for a place: the waiter is the caller's memory until `ready` was called, with a permit or a refused one. By
  * the thread that folds the arena only; `ready` is called there, from _leave or a fold. */
 typedef struct nines_waiter nines_waiter;

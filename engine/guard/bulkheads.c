@@ -90,6 +90,11 @@ uint32_t nines_bulkhead_inside(const nines_bulkhead *bulkhead)
   return bulkhead_inside(bulkhead->guard.shared);
 }
 
+uint32_t nines_bulkhead_limit(const nines_bulkhead *bulkhead)
+{
+  return bulkhead_limit(bulkhead->guard.shared);
+}
+
 uint64_t nines_bulkhead_refused(const nines_bulkhead *bulkhead)
 {
   return bulkhead_refused(bulkhead->guard.shared);

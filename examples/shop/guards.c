@@ -13,7 +13,8 @@ int guards_open(struct guards *guards, nines_arena *arena)
   static const char *const name[DEPENDENCIES] = { "inventory", "payments" };
   static const uint32_t at_once[DEPENDENCIES] = { INVENTORY_AT_ONCE, PAYMENTS_AT_ONCE };
   *guards = (struct guards){ 0 };
-  nines_shedder_config door = { .size = sizeof door, .retry_after_ns = NS_PER_S };
+  // No throttle: the breakers answer an outage, and it would go on refusing checkouts for seconds after one.
+  nines_shedder_config door = { .size = sizeof door, .retry_after_ns = NS_PER_S, .throttle_k = -1 };
   nines_limiter_config search = { .size = sizeof search, .rate = SEARCHES_A_SECOND, .burst = 20 };
   nines_retry_config retry = { .size = sizeof retry, .attempts = 2, .wait_ns = 20 * NS_PER_MS, .budget = 10 };
   int code = nines_shedder_get(arena, "door", &door, &guards->door);
@@ -39,7 +40,8 @@ nines_permit guards_admit(struct guards *guards, int criticality, bool searches,
     return (nines_permit){ 0, 0 };
   }
   double inside = nines_bulkhead_inside(guards->bulkhead[INVENTORY]);
-  nines_shedder_load(guards->door, inside / INVENTORY_AT_ONCE);
+  uint32_t limit = nines_bulkhead_limit(guards->bulkhead[INVENTORY]); // a policy may have set another
+  nines_shedder_load(guards->door, inside / (limit ? limit : 1));
   nines_permit permit = nines_shedder_ask(guards->door, criticality, now_ns);
   if (!nines_permitted(permit)) {
     guards->refused[BY_SHEDDER]++;

@@ -129,6 +129,7 @@ static void a_declaration_outranks_a_host(void **state)
   guard->declared = true;
   nines_bulkhead *bulkhead;
   assert_int_equal(nines_bulkhead_get(arena, "b", &host, &bulkhead), 0);
+  assert_int_equal(nines_bulkhead_limit(bulkhead), 2);
   nines_permit permit[3];
   for (int i = 0; i < 3; i++) permit[i] = nines_bulkhead_enter(bulkhead, START_NS);
   assert_true(nines_permitted(permit[0]) && nines_permitted(permit[1]) && !nines_permitted(permit[2]));
