@@ -114,7 +114,8 @@ static void restore(nines *engine, struct protection *protection, const char *ke
   int state = (int)protection->set;
   if (protection->by_person && is_breaker(protection) && nines_breaker_state((void *)protection->guard) != state)
     nines_breaker_put((void *)protection->guard, state, 0, engine->now_ns);
-  if (kind_of(protection) == PROTECTION_SHEDDER)
+  // Without the document's word a shedder stays as its host has set it, or as the arena kept it.
+  if (kind_of(protection) == PROTECTION_SHEDDER && (protection->by_person || protection->actor))
     nines_shedder_put((void *)protection->guard, protection->by_person ? protection->set : protection->asked);
   if (protection->by_person && protection->expires_wall_ns)
     engine_timer_set(engine, &protection->timer, engine->now_ns + protection->expires_wall_ns - engine->wall_ns);
@@ -166,6 +167,7 @@ int protection_declare(nines *engine, int kind, const char *script, const char *
   *pool = (struct pool){ 0 };
   protection->ignore = settings->ignore;
   protection->observe = settings->mode == 1;
+  if (kind == PROTECTION_BREAKER) protection->initial_state = settings->breaker.initial_state;
   mem_free(protection->declared_by);
   protection->declared_by = mem_must_copy(script);
   guard->declared = true;
@@ -239,6 +241,16 @@ static bool put_shedder(nines *engine, struct protection *protection, double per
   return true;
 }
 
+// Is it in this state already, for at least as long? An opening whose time is over stays in the word until somebody
+// asks, and refuses nobody.
+static bool stays(const nines *engine, nines_breaker *breaker, int state, int64_t hold_ns)
+{
+  nines_breaker_reading now;
+  nines_breaker_read(breaker, engine->now_ns, &now);
+  if (now.state != state) return false;
+  return state != NINES_BREAKER_OPEN || (now.until_ns > engine->now_ns && now.until_ns >= engine->now_ns + hold_ns);
+}
+
 static bool put_breaker(nines *engine, struct protection *protection, int state, int64_t hold_ns, const char *actor,
                         const char *reason)
 {
@@ -246,7 +258,7 @@ static bool put_breaker(nines *engine, struct protection *protection, int state,
   if (is_person(actor)) {
     if (state == NINES_BREAKER_OPEN) state = NINES_BREAKER_FORCED_OPEN;
     hold(engine, protection, state != NINES_BREAKER_CLOSED, state, hold_ns);
-  } else if (protection->by_person || nines_breaker_state(breaker) == state) {
+  } else if (protection->by_person || stays(engine, breaker, state, hold_ns)) {
     return false;
   }
   nines_breaker_put(breaker, state, hold_ns, engine->now_ns);
@@ -268,10 +280,10 @@ bool protection_put(nines *engine, struct protection *protection, double value, 
 void protection_lift(nines *engine, struct protection *protection, const char *actor)
 {
   if (!protection->by_person) return;
-  double left = is_breaker(protection) ? NINES_BREAKER_CLOSED : protection->asked;
+  double left = is_breaker(protection) ? protection->initial_state : protection->asked;
   hold(engine, protection, false, left, 0);
   if (is_breaker(protection))
-    nines_breaker_put((void *)protection->guard, NINES_BREAKER_CLOSED, 0, engine->now_ns);
+    nines_breaker_put((void *)protection->guard, protection->initial_state, 0, engine->now_ns);
   else
     nines_shedder_put((void *)protection->guard, left);
   note(engine, protection, "lifted", actor, is_person(actor) ? "lifted" : "its time is over");

@@ -58,6 +58,7 @@ struct protection {
   struct pool pool;  // of `ignore`
   struct view_list ignore;
   bool observe;
+  int initial_state; // breaker: as declared; where the end of a person's hold leads back to
   // What a person set outranks policies until lifted or expired (document "protection").
   bool by_person;
   double set;              // breaker: NINES_BREAKER_*; shedder: percent

@@ -19,7 +19,11 @@ int protection_check(int kind, const char *where, const struct value *settings, 
 {
   struct protection_settings scratch = { 0 };
   struct pool pool = { 0 };
+  struct status reason = { 0 };
   int code = protection_kinds[kind].decode(settings, where, &scratch, &pool, status);
+  // What no single setting shows: whether they agree with each other.
+  if (code == 0 && (code = guards_check(protection_kinds[kind].guard, where, &scratch.breaker, &reason)) < 0)
+    status_set(status, code, "%s: %s", where, reason.text);
   pool_fini(&pool);
   return code;
 }

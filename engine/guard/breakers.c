@@ -20,10 +20,15 @@ static int breaker_apply(struct guard *guard, const void *config, bool fresh, in
 {
   static const nines_breaker_config defaults = { .size = sizeof defaults };
   const nines_breaker_config *wanted = config ? config : &defaults;
-  int code = breaker_set(guard->shared, wanted, fresh, now_ns, status);
-  if (code < 0 || wanted->keys == 0) return code;
-  nines_breaker *breaker = (nines_breaker *)guard;
-  return guards_declare(guard->arena, &keyed_breaker_kind, guard->name, wanted, &breaker->keys, status);
+  int code = 0;
+  if (wanted->keys > 0 && !guard->arena) code = guards_check(&keyed_breaker_kind, guard->name, wanted, status);
+  if (wanted->keys > 0 && guard->arena) { // the table first: when it is refused, so is all of it
+    code = guards_check(&breaker_kind, guard->name, wanted, status);
+    nines_breaker *breaker = (nines_breaker *)guard;
+    if (code == 0)
+      code = guards_declare(guard->arena, &keyed_breaker_kind, guard->name, wanted, &breaker->keys, status);
+  }
+  return code < 0 ? code : breaker_set(guard->shared, wanted, fresh, now_ns, status);
 }
 
 static bool breaker_sound(const struct guard *guard)
@@ -63,12 +68,14 @@ const struct guard_kind breaker_kind = { .id = GUARD_BREAKER,
 
 static size_t keyed_bytes(const void *config)
 {
-  return keyed_breaker_size(((const nines_breaker_config *)config)->keys);
+  uint32_t keys = ((const nines_breaker_config *)config)->keys;
+  return keyed_breaker_size(keys <= KEYED_BREAKER_MAX ? keys : 0); // too many: refused by _set
 }
 
 static int keyed_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
 {
-  return keyed_breaker_set(guard->shared, config, guard->arena->random[WRITER_LOOP][0], fresh, now_ns, status);
+  uint64_t seed = guard->arena ? guard->arena->random[WRITER_LOOP][0] : 1;
+  return keyed_breaker_set(guard->shared, config, seed, fresh, now_ns, status);
 }
 
 static bool keyed_sound(const struct guard *guard)

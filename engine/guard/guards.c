@@ -89,7 +89,33 @@ static int stripe_make(struct guard *guard, uint32_t writer, struct status *stat
   return 0;
 }
 
-// What the arena holds of an earlier life, or fresh memory; then settings.
+static void stripe_drop(struct guard *guard, uint32_t writer)
+{
+  struct key key;
+  arena_drop(guard->arena->memory, guard->kind->id + GUARD_STRIPES, key_of(&key, guard->name, writer));
+}
+
+// Stripes and settings for the memory of guard->shared.
+static int guard_fill(struct guard *guard, const void *config, bool fresh, struct status *status)
+{
+  const struct nines_arena *arena = guard->arena;
+  int code = 0;
+  if (guard->kind->stripe_bytes > 0) {
+    for (uint32_t writer = 0; writer < WRITERS_MAX; writer++)
+      atomic_store_explicit(&guard->stripes[writer], stripe_find(guard, writer), memory_order_release);
+    code = stripe_make(guard, WRITER_SHARED, status);
+    if (code == 0) code = stripe_make(guard, WRITER_LOOP, status);
+    if (code < 0) return code;
+  }
+  if (!fresh && guard->kind->orphaned) guard->kind->orphaned(guard);
+  if (!fresh && arena->rebase && guard->kind->rebase)
+    guard->kind->rebase(guard, arena->rebase_then_ns, arena->rebase_now_ns);
+  if (!fresh && !config) return 0;
+  return guard->kind->set(guard, config, fresh, arena->now_ns, status);
+}
+
+// What the arena holds of an earlier life, or fresh memory; then settings. Memory that could not be set up is not left
+// behind: zeros are no settings.
 static int guard_place(struct guard *guard, const void *config, struct status *status)
 {
   struct nines_arena *arena = guard->arena;
@@ -106,18 +132,12 @@ static int guard_place(struct guard *guard, const void *config, struct status *s
     memset(guard->shared, 0, bytes);
     fresh = true;
   }
-  for (uint32_t writer = 0; writer < WRITERS_MAX && guard->kind->stripe_bytes > 0; writer++)
-    atomic_store_explicit(&guard->stripes[writer], stripe_find(guard, writer), memory_order_release);
-  if (guard->kind->stripe_bytes > 0) {
-    code = stripe_make(guard, WRITER_SHARED, status);
-    if (code == 0) code = stripe_make(guard, WRITER_LOOP, status);
-    if (code < 0) return code;
+  code = guard_fill(guard, config, fresh, status);
+  if (code < 0 && fresh) {
+    for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) stripe_drop(guard, writer);
+    arena_drop(arena->memory, guard->kind->id, view_of(guard->name));
   }
-  if (!fresh && guard->kind->orphaned) guard->kind->orphaned(guard);
-  if (!fresh && arena->rebase && guard->kind->rebase)
-    guard->kind->rebase(guard, arena->rebase_then_ns, arena->rebase_now_ns);
-  if (!fresh && !config) return 0;
-  return guard->kind->set(guard, config, fresh, arena->now_ns, status);
+  return code;
 }
 
 static struct guard *handle_make(struct nines_arena *arena, const struct guard_kind *kind, const char *name)
@@ -137,6 +157,24 @@ static struct guard *handle_make(struct nines_arena *arena, const struct guard_k
   return guard;
 }
 
+int guards_check(const struct guard_kind *kind, const char *name, const void *config, struct status *status)
+{
+  struct guard *scratch = mem_zalloc(kind->handle_bytes);
+  void *shared = mem_zalloc(kind->shared_bytes(config));
+  int code = NINES_ENOMEM;
+  if (scratch && shared) {
+    scratch->kind = kind;
+    scratch->shared = shared;
+    scratch->name = (char *)name; // only read
+    code = kind->set(scratch, config, true, 0, status);
+  } else {
+    status_set(status, code, "out of memory for %s \"%s\"", kind->noun, name);
+  }
+  mem_free(shared);
+  mem_free(scratch);
+  return code;
+}
+
 static int guard_make(struct nines_arena *arena, const struct guard_kind *kind, const char *name, const void *config,
                       struct guard **out, struct status *status)
 {
@@ -147,10 +185,13 @@ static int guard_make(struct nines_arena *arena, const struct guard_kind *kind, 
     return status_set(status, NINES_ELIMIT,
                       "there are %d primitives already; %s \"%s\" is one too many (a changing part in the name?)",
                       GUARDS_MAX, kind->noun, name);
+  // Before anything is made, or an earlier life's memory is replaced by one of another size.
+  int code = config ? guards_check(kind, name, config, status) : 0;
+  if (code < 0) return code;
   struct guard *guard = handle_make(arena, kind, name);
   if (!guard) return status_set(status, NINES_ENOMEM, "out of memory for %s \"%s\"", kind->noun, name);
   struct key key;
-  int code = guard_place(guard, config, status); // which may make another guard (a breaker its keys)
+  code = guard_place(guard, config, status); // which may make another guard (a breaker its keys)
   struct guard **guards = code == 0 ? mem_resize(arena->guards, (arena->count + 1) * sizeof *guards) : NULL;
   if (guards) arena->guards = guards;
   if (code == 0 && (!guards || map_put(&arena->names, key_of(&key, name, kind->id), guard) < 0))

@@ -28,7 +28,8 @@ struct guard_kind {
   size_t shared_stripe_bytes; // of WRITER_SHARED's; 0: the same
   // Bytes of the shared part for this config (NULL: defaults).
   size_t (*shared_bytes)(const void *config);
-  // Applies a config (NULL, only when fresh: the defaults). `fresh`: the memory is zero.
+  // Applies a config (NULL, only when fresh: the defaults). `fresh`: the memory is zero. A refused config changes
+  // nothing. With guard->arena NULL the memory is scratch (guards_check), and there is nothing but `shared`.
   int (*set)(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status);
   bool (*valid)(const struct guard *guard);
   // An earlier life's: nobody is left who would give permits back. NULL: holds none.
@@ -94,6 +95,9 @@ struct guard *guards_find(const struct nines_arena *arena, const struct guard_ki
 // Applies a policy's settings, whoever made the guard. 0 or an error, with the sentence in `status`.
 int guards_declare(struct nines_arena *arena, const struct guard_kind *kind, const char *name, const void *config,
                    struct guard **out, struct status *status);
+
+// Would these settings be taken by a guard that is made with them? 0 or an error, with the sentence in `status`.
+int guards_check(const struct guard_kind *kind, const char *name, const void *config, struct status *status);
 
 uint32_t guard_wants(struct guard *guard, uint32_t writer); // for guard_writer: WRITER_SHARED, and a stripe to come
 // [any] The caller's writer number: WRITER_SHARED while it has no stripe of its own.

@@ -132,6 +132,42 @@ describe("a breaker", function()
     assert.equal(200, (world:call("breaker.lift", { breaker = "gateway", actor = "person:ann" })))
   end)
 
+  it("opens again, or for longer, though its word still says open", function()
+    local world = quiet(gateway, [[
+      say(gateway:open("1s"))
+      sleep("5s") -- over, and nobody asked since: half-open comes with the next call
+      say(gateway:state(), gateway:open("10s"))
+      say(gateway:call(function() return 1 end))
+      say(gateway:open("5s"), gateway:open("20s"))
+      say(gateway:call(function() return 1 end))
+    ]])
+    world:advance("30s")
+    assert.same({ "true", "open true", 'nil breaker "gateway" is open, asks again in 10s open', "false true",
+                  'nil breaker "gateway" is open, asks again in 20s open' }, said(world))
+  end)
+
+  it("goes back to the state it was declared in when a person lets go", function()
+    local world = quiet([[ local b = breaker "b" { initial_state = "metrics_only" } ]], [[
+      say(b:state())
+      sleep("10s")
+      say(b:state())
+      sleep("10s")
+      say(b:state())
+    ]])
+    world:advance("5s")
+    assert.equal(200, (world:call("breaker.set", { breaker = "b", state = "open", actor = "person:ann" })))
+    world:advance("10s")
+    assert.equal(200, (world:call("breaker.lift", { breaker = "b", actor = "person:ann" })))
+    world:advance("10s")
+    assert.same({ "metrics_only", "forced_open", "metrics_only" }, said(world))
+  end)
+
+  it("whose settings do not agree with each other is refused at load", function()
+    refused('breaker "b" { open_for = "2h", open_max = "1h" }', 'policy.lua:1: breaker "b": open_max')
+    refused('adaptive_limit "a" { min = 50, max = 20 }', 'policy.lua:1: adaptive_limit "a": .*min')
+    refused('limiter "l" { rate = 1, per = "1h", burst = 1e9 }', 'policy.lua:1: limiter "l": .*burst')
+  end)
+
   it("takes Resilience4j's spellings", function()
     local world = quiet([[
       local b = breaker "b" { failureRateThreshold = 50, slidingWindowSize = 4, slidingWindowType = "COUNT_BASED",

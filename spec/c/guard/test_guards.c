@@ -101,6 +101,45 @@ static void bad_names_and_settings_are_refused_with_a_sentence(void **state)
   nines_arena_close(arena);
 }
 
+// What is refused is as if never asked for: no memory is left that a later _get would take for settings.
+static void a_refused_config_leaves_nothing(void **state)
+{
+  (void)state;
+  nines_arena *arena = open_private();
+  nines_breaker *breaker;
+  struct arena_usage before = arena_usage(arena->memory);
+  nines_breaker_config wrong = { .size = sizeof wrong, .failure_rate = 101 };
+  assert_int_equal(nines_breaker_get(arena, "b", &wrong, &breaker), NINES_EINVAL);
+  assert_int_equal(arena_usage(arena->memory).objects, before.objects);
+  wrong = (nines_breaker_config){ .size = sizeof wrong, .keys = 1u << 31 };
+  assert_int_equal(nines_breaker_get(arena, "b", &wrong, &breaker), NINES_EINVAL);
+  assert_non_null(strstr(nines_arena_errmsg(arena), "keys"));
+  assert_int_equal(arena_usage(arena->memory).objects, before.objects);
+  assert_int_equal(nines_breaker_get(arena, "b", NULL, &breaker), 0);
+  int64_t now_ns = START_NS;
+  for (int i = 0; i < 20; i++)
+    nines_breaker_done(breaker, nines_breaker_ask(breaker, now_ns), NINES_FAILURE, now_ns);
+  assert_int_equal(nines_breaker_state(breaker), NINES_BREAKER_OPEN);
+  nines_arena_close(arena);
+}
+
+static void a_keyed_config_is_taken_whole_or_not_at_all(void **state)
+{
+  (void)state;
+  nines_arena *arena = open_private();
+  nines_breaker *breaker;
+  nines_breaker_config config = { .size = sizeof config, .keys = 16, .failures_in_a_row = 5 };
+  assert_int_equal(nines_breaker_get(arena, "b", &config, &breaker), 0);
+  config.keys = 32; // a table keeps its size
+  config.failures_in_a_row = 1;
+  assert_int_equal(nines_breaker_get(arena, "b", &config, &breaker), NINES_EINVAL);
+  assert_non_null(strstr(nines_arena_errmsg(arena), "keys"));
+  int64_t now_ns = START_NS;
+  nines_breaker_done(breaker, nines_breaker_ask(breaker, now_ns), NINES_FAILURE, now_ns);
+  assert_int_equal(nines_breaker_state(breaker), NINES_BREAKER_CLOSED);
+  nines_arena_close(arena);
+}
+
 static void too_many_are_refused(void **state)
 {
   (void)state;
@@ -326,6 +365,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(one_name_is_one_primitive_of_each_kind),
     cmocka_unit_test(bad_names_and_settings_are_refused_with_a_sentence),
+    cmocka_unit_test(a_refused_config_leaves_nothing),
+    cmocka_unit_test(a_keyed_config_is_taken_whole_or_not_at_all),
     cmocka_unit_test(too_many_are_refused),
     cmocka_unit_test(a_declaration_outranks_a_host),
     cmocka_unit_test(a_restart_keeps_state_and_shifts_times),
