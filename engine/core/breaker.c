@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "circuit_probe.h"
+
 #define NS_PER_S          INT64_C(1000000000)
 #define NS_PER_DAY        (86400 * NS_PER_S)
 #define COUNT_SPAN_NS     (10 * NS_PER_S) // of what is over time when the rule counts calls
@@ -200,7 +202,7 @@ int breaker_set(struct breaker *breaker, const nines_breaker_config *config, boo
 
 bool breaker_valid(const struct breaker *breaker)
 {
-  return circuit_valid(&breaker->circuit) && breaker->latency.half_ns >= 0;
+  return circuit_valid(&breaker->circuit) && breaker->latency.half_ns >= 0 && RELAXED(breaker->slice_ns) > 0;
 }
 
 bool breaker_stripe_valid(const struct breaker_stripe *stripe)
@@ -225,6 +227,7 @@ void breaker_rebase(const struct breaker_view *view, int64_t then_ns, int64_t no
 
 void breaker_orphan(const struct breaker_view *view)
 {
+  circuit_probe_orphan(&view->breaker->circuit);
   for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
     struct breaker_stripe *stripe = stripe_of(view, writer);
     if (!stripe) continue;

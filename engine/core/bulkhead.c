@@ -44,9 +44,11 @@ static void take_back(_Atomic uint32_t *cell)
 
 nines_permit bulkhead_try(struct bulkhead *bulkhead, uint32_t writer, int64_t now_ns)
 {
+  // The owner has one cell whatever its number is, which may change as engines come and go.
+  if (is_owned(bulkhead)) writer = WRITER_LOOP;
   _Atomic uint32_t *cell = &bulkhead->held[writer];
   if (is_owned(bulkhead)) {
-    uint32_t held = atomic_load_explicit(cell, memory_order_relaxed); // the only cell that is written
+    uint32_t held = atomic_load_explicit(cell, memory_order_relaxed);
     if (held >= bulkhead_limit(bulkhead)) return (nines_permit){ now_ns, 0 };
     atomic_store_explicit(cell, held + 1, memory_order_relaxed);
     return permit_of(writer, now_ns);

@@ -87,6 +87,14 @@ void circuit_probe_fold(struct circuit *circuit, uint32_t generation, int64_t no
   }
 }
 
+void circuit_probe_orphan(struct circuit *circuit)
+{
+  for (uint32_t i = 0; i < CIRCUIT_PROBES_MAX; i++) {
+    uint64_t slot = word_load(&circuit->probe[i]);
+    if ((slot & SLOT_STATUS) == SLOT_LEASED) word_swap(&circuit->probe[i], &slot, slot & ~(uint64_t)SLOT_STATUS);
+  }
+}
+
 enum circuit_told circuit_probe_end(struct circuit *circuit, nines_permit permit, int outcome, bool slow,
                                     int64_t now_ns)
 {

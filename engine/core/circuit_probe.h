@@ -17,6 +17,8 @@ enum circuit_told circuit_probe_end(struct circuit *circuit, nines_permit permit
                                     int64_t now_ns);
 struct tally circuit_probe_sum(const struct circuit *circuit, uint32_t generation);    // [any] ended ones
 void circuit_probe_fold(struct circuit *circuit, uint32_t generation, int64_t now_ns); // frees leases that are over
+// Nobody is left who would end those under way: their slots are free at once, late results are dropped.
+void circuit_probe_orphan(struct circuit *circuit);
 void circuit_probe_rebase(struct circuit *circuit, int64_t shift_ns);
 
 #endif

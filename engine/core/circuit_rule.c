@@ -9,6 +9,7 @@
 #define NS_PER_S    INT64_C(1000000000)
 #define NS_PER_HOUR (3600 * NS_PER_S)
 #define NS_PER_DAY  (24 * NS_PER_HOUR)
+enum { CALLS_MIN_MAX = 1000000 };
 
 struct range {
   const char *name;
@@ -57,6 +58,8 @@ static int check_percent(const char *name, double value, struct status *status)
 
 static int check_numbers(const nines_breaker_config *config, struct status *status)
 {
+  if (config->calls_min > CALLS_MIN_MAX)
+    return status_set(status, NINES_EINVAL, "calls_min is %u: 1 to %d is allowed", config->calls_min, CALLS_MIN_MAX);
   int code = check_percent("failure_rate", config->failure_rate, status);
   if (!code) code = check_percent("slow_rate", config->slow_rate, status);
   if (code) return code;

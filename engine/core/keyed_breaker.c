@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#include "circuit_probe.h"
 #include "rng.h"
 
 enum { KEYED_MAGIC = 0x4b455931, PROBE_MAX = 16, ATTEMPTS = 4, SWEEP_BEATS = 20, CALLS = 100 };
@@ -213,7 +214,8 @@ enum circuit_told keyed_breaker_done(struct keyed_breaker *table, nines_permit p
   uint32_t index = (uint32_t)(permit.token >> CIRCUIT_TOKEN_FREE_SHIFT) & ((1u << INDEX_BITS) - 1);
   if (!nines_permitted(permit) || index == 0 || index > table->keys + 1) return CIRCUIT_UNSEEN;
   struct entry *entry = &table->entry[index - 1];
-  bool slow = now_ns - permit.at_ns > atomic_load_explicit(&table->rule.slow_ns, memory_order_relaxed);
+  int64_t took_ns = (int64_t)((uint64_t)now_ns - (uint64_t)permit.at_ns); // wraps: a permit's time is the caller's word
+  bool slow = took_ns > atomic_load_explicit(&table->rule.slow_ns, memory_order_relaxed);
   enum circuit_told told = circuit_tell(&entry->circuit, &table->rule, permit, outcome, slow, now_ns, random);
   leave(entry, (uint32_t)(permit.token >> (CIRCUIT_TOKEN_FREE_SHIFT + INDEX_BITS)) & TAG_MASK);
   return told;
@@ -264,7 +266,7 @@ int keyed_breaker_set(struct keyed_breaker *table, const nines_breaker_config *c
   if (c.keys == 0 || c.keys > KEYED_BREAKER_MAX)
     return status_set(status, NINES_EINVAL, "keys is %u: 1 to %d is allowed", c.keys, KEYED_BREAKER_MAX);
   if (!fresh && c.keys != table->keys)
-    return status_set(status, NINES_EINVAL, "keys is %u, but the table was made for %u: it keeps its size", c.keys,
+    return status_set(status, NINES_EINVAL, "keys is %u, but the table was made for %u: it keeps its size until the next start", c.keys,
                       table->keys);
   if (c.window_calls == 0) c.window_calls = CALLS;
   int code = circuit_rule_set(&table->rule, &c, status);
@@ -284,6 +286,16 @@ bool keyed_breaker_valid(const struct keyed_breaker *table, uint32_t keys)
   for (uint32_t i = 0; i <= keys; i++)
     if (!circuit_valid(&table->entry[i].circuit)) return false;
   return keys > 0 && keys <= KEYED_BREAKER_MAX;
+}
+
+void keyed_breaker_orphan(struct keyed_breaker *table)
+{
+  for (uint32_t i = 0; i <= table->keys; i++) {
+    struct entry *entry = &table->entry[i];
+    // A tag further on: should somebody be left after all, his permit is of another life.
+    atomic_store_explicit(&entry->life, ((load(&entry->life) >> 32) + 1) << 32, memory_order_seq_cst);
+    circuit_probe_orphan(&entry->circuit);
+  }
 }
 
 void keyed_breaker_rebase(struct keyed_breaker *table, int64_t then_ns, int64_t now_ns)

@@ -212,4 +212,11 @@ void limiter_rebase(struct limiter *limiter, int64_t then_ns, int64_t now_ns)
   int64_t origin_ns = atomic_load_explicit(&limiter->origin_ns, memory_order_relaxed);
   atomic_store_explicit(&limiter->origin_ns, (int64_t)((uint64_t)origin_ns + (uint64_t)now_ns - (uint64_t)then_ns),
                         memory_order_relaxed);
+  // No honest arrival is further ahead than a burst and a wait (a clock that was wrong, a damaged word): else nothing
+  // would be granted for as long.
+  uint64_t now = ticks_at(limiter, now_ns);
+  int64_t most = atomic_load_explicit(&limiter->burst_ticks, memory_order_relaxed) +
+                 atomic_load_explicit(&limiter->wait_max_ticks, memory_order_relaxed);
+  if (ahead_of(atomic_load_explicit(&limiter->arrival, memory_order_relaxed), now) > most)
+    atomic_store_explicit(&limiter->arrival, now + (uint64_t)most, memory_order_relaxed);
 }

@@ -176,7 +176,7 @@ void shedder_done(const struct shedder_view *view, uint32_t writer, nines_permit
 {
   if (permit.token == 0 || outcome == NINES_IGNORED) return;
   struct shedder_stripe *stripe = stripe_of(view, writer);
-  int64_t latency_ns = now_ns - permit.at_ns;
+  int64_t latency_ns = (int64_t)((uint64_t)now_ns - (uint64_t)permit.at_ns); // wraps: a permit's time is the caller's
   grow(writer, &stripe->latency_ns, latency_ns > 0 ? (uint64_t)latency_ns : 0);
   grow(writer, &stripe->ended, 1);
   count_request(view, writer, stripe, outcome == NINES_SUCCESS, now_ns);

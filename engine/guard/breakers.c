@@ -94,6 +94,11 @@ static void keyed_beat(struct guard *guard, int64_t now_ns, uint64_t *random)
   keyed_breaker_fold(guard->shared, now_ns, random);
 }
 
+static void keyed_orphaned(struct guard *guard)
+{
+  keyed_breaker_orphan(guard->shared);
+}
+
 const struct guard_kind keyed_breaker_kind = { .id = GUARD_KEYED_BREAKER,
                                                .noun = "keyed breaker",
                                                .handle_bytes = sizeof(struct guard),
@@ -101,7 +106,8 @@ const struct guard_kind keyed_breaker_kind = { .id = GUARD_KEYED_BREAKER,
                                                .set = keyed_apply,
                                                .valid = keyed_sound,
                                                .rebase = keyed_shift,
-                                               .fold = keyed_beat };
+                                               .fold = keyed_beat,
+                                               .orphaned = keyed_orphaned };
 
 // --- nines.h
 

@@ -271,6 +271,25 @@ static void a_reboot_moves_all_times(void **state)
   assert_int_equal(state_at(6 * S), NINES_BREAKER_OPEN);
 }
 
+// A process dies with all probes out: the next one need not wait for their leases.
+static void a_restart_frees_the_probes_of_the_dead(void **state)
+{
+  (void)state;
+  nines_breaker_config config = ten_seconds();
+  config.probes = 2;
+  config.open_ns = 5 * S;
+  begin_with(config, S);
+  calls(FIRST, 20, NINES_FAILURE, S);
+  nines_permit probe = ask(FIRST, 6 * S);
+  assert_true(nines_permitted(probe) && nines_permitted(ask(OTHER, 6 * S)));
+  assert_false(nines_permitted(ask(FIRST, 7 * S)));
+  breaker_orphan(&view);
+  done(FIRST, probe, NINES_FAILURE, 7 * S); // of the dead: another's lease now
+  assert_int_equal(read_at(7 * S).late, 1);
+  calls(FIRST, 2, NINES_SUCCESS, 7 * S);
+  assert_int_equal(state_at(7 * S), NINES_BREAKER_CLOSED);
+}
+
 static void bad_settings_are_refused(void **state)
 {
   (void)state;
@@ -283,6 +302,11 @@ static void bad_settings_are_refused(void **state)
   config = (nines_breaker_config){ .size = sizeof config, .initial_state = 9 };
   assert_int_equal(breaker_set(&breaker, &config, true, S, &status), NINES_EINVAL);
   assert_non_null(strstr(status.text, "initial_state"));
+  config = (nines_breaker_config){ .size = sizeof config, .calls_min = 4000000000 };
+  assert_int_equal(breaker_set(&breaker, &config, false, S, &status), NINES_EINVAL);
+  assert_non_null(strstr(status.text, "calls_min"));
+  memset((void *)&breaker, 0, sizeof breaker); // zeros are no settings
+  assert_false(breaker_valid(&breaker));
 }
 
 static void damage_does_no_harm(void **state)
@@ -371,6 +395,7 @@ int main(void)
     cmocka_unit_test(states_by_hand),
     cmocka_unit_test(without_a_stripe_the_shared_one_is_taken),
     cmocka_unit_test(a_reboot_moves_all_times),
+    cmocka_unit_test(a_restart_frees_the_probes_of_the_dead),
     cmocka_unit_test(bad_settings_are_refused),
     cmocka_unit_test(damage_does_no_harm),
     cmocka_unit_test(threads_lose_no_call),

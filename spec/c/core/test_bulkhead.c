@@ -42,7 +42,7 @@ static void oracle_forget(struct oracle *oracle, uint32_t writer)
 static void step(struct rng *rng, struct bulkhead *bulkhead, struct oracle *oracle, bool owner, int64_t now_ns)
 {
   uint64_t kind = rng_below(rng, 1000);
-  uint32_t writer = owner ? 3 : (uint32_t)rng_below(rng, WRITERS_MAX);
+  uint32_t writer = owner ? WRITER_LOOP : (uint32_t)rng_below(rng, WRITERS_MAX);
   if (kind == 0) {
     nines_bulkhead_config config = { .size = sizeof config, .owner = owner };
     config.concurrent_max = oracle->limit = 1 + (uint32_t)rng_below(rng, INSIDE_MAX);
@@ -75,6 +75,20 @@ static void step(struct rng *rng, struct bulkhead *bulkhead, struct oracle *orac
   }
   assert_int_equal(bulkhead_inside(bulkhead), oracle->inside);
   assert_int_equal(bulkhead_refused(bulkhead), oracle->refused);
+}
+
+// A thread's number may change while it is inside (another engine took its place among those it knows).
+static void an_owner_is_one_whatever_its_number(void **state)
+{
+  (void)state;
+  struct bulkhead bulkhead;
+  make(&bulkhead, (nines_bulkhead_config){ .concurrent_max = 2, .owner = 1 });
+  nines_permit first = bulkhead_enter(&bulkhead, 3, 0);
+  assert_true(nines_permitted(bulkhead_enter(&bulkhead, WRITER_SHARED, 0)));
+  assert_false(nines_permitted(bulkhead_enter(&bulkhead, 4, 0)));
+  bulkhead_leave(&bulkhead, first);
+  assert_int_equal(bulkhead_inside(&bulkhead), 1);
+  assert_true(nines_permitted(bulkhead_enter(&bulkhead, 5, 0)));
 }
 
 static void a_million_steps(void **state)
@@ -188,6 +202,7 @@ static void never_one_too_many(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+    cmocka_unit_test(an_owner_is_one_whatever_its_number),
     cmocka_unit_test(a_million_steps),
     cmocka_unit_test(bad_settings_are_refused),
     cmocka_unit_test(never_one_too_many),

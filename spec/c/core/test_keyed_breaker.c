@@ -149,6 +149,26 @@ static void test_a_permit_of_the_former_key_is_late(void **state)
   free(table);
 }
 
+static void test_a_restart_frees_what_the_dead_held(void **state)
+{
+  (void)state;
+  struct keyed_breaker *table = MAKE(.keys = KEYS, .window_calls = 4, .calls_min = 4, .probes = 1);
+  for (int i = 0; i < 4; i++) call(table, 7, NINES_FAILURE, 100 * S);
+  nines_permit probe = ask(table, 7, 161 * S);
+  assert_true(nines_permitted(probe));
+  assert_false(nines_permitted(ask(table, 7, 162 * S)));
+  keyed_breaker_orphan(table);
+  assert_int_equal(keyed_breaker_done(table, probe, NINES_FAILURE, 162 * S, &random_word), CIRCUIT_LATE);
+  assert_int_equal(call(table, 7, NINES_SUCCESS, 162 * S), CIRCUIT_PROBED);
+  assert_int_equal(state_of(table, 7), NINES_BREAKER_CLOSED);
+  for (int i = 0; i < KEYS; i++) ask(table, 1000 + (uint64_t)i, 163 * S); // in flight in all that is left
+  keyed_breaker_orphan(table);
+  uint64_t crowded = keyed_breaker_usage(table).crowded;
+  for (int i = 0; i < KEYS; i++) call(table, 2000 + (uint64_t)i, NINES_SUCCESS, 164 * S);
+  assert_int_equal(keyed_breaker_usage(table).crowded, crowded); // room was made of them
+  free(table);
+}
+
 static void test_settings_and_restart(void **state)
 {
   (void)state;
@@ -161,7 +181,7 @@ static void test_settings_and_restart(void **state)
   assert_int_equal(state_of(table, 1), NINES_BREAKER_OPEN); // counts stayed, the new minimum holds
   config.keys = KEYS + 1;
   assert_int_equal(keyed_breaker_set(table, &config, 1, false, 100 * S, &status), NINES_EINVAL);
-  assert_string_equal(status.text, "keys is 65, but the table was made for 64: it keeps its size");
+  assert_string_equal(status.text, "keys is 65, but the table was made for 64: it keeps its size until the next start");
   config.keys = 5000;
   assert_int_equal(keyed_breaker_set(table, &config, 1, true, 100 * S, &status), NINES_EINVAL);
   keyed_breaker_rebase(table, 100 * S, 5 * S);
@@ -265,6 +285,7 @@ int main(void)
     cmocka_unit_test(test_a_million_invented_keys_flush_nothing_that_fails),
     cmocka_unit_test(test_crowded_keys_share_the_last_entry),
     cmocka_unit_test(test_a_permit_of_the_former_key_is_late),
+    cmocka_unit_test(test_a_restart_frees_what_the_dead_held),
     cmocka_unit_test(test_settings_and_restart),
     cmocka_unit_test(test_model),
     cmocka_unit_test(test_threads),

@@ -279,6 +279,17 @@ static void bad_settings_are_refused(void **state)
   assert_true(limiter_available(&limiter, 0) == 5);
 }
 
+static void an_absurd_arrival_is_cut_by_a_rebase(void **state)
+{
+  (void)state;
+  struct limiter limiter;
+  make(&limiter, (nines_limiter_config){ .rate = 10, .burst = 10 }, 0);
+  atomic_store(&limiter.arrival, (uint64_t)3600 * (uint64_t)NS_PER_S * LIMITER_TICKS_PER_NS); // an hour ahead
+  limiter_rebase(&limiter, 100 * NS_PER_S, NS_PER_S);
+  assert_true(limiter_ask(&limiter, 1, NS_PER_S) < 0);
+  assert_true(limiter_ask(&limiter, 10, 2 * NS_PER_S + 1000) == 0); // a burst's time later all is there
+}
+
 static void damage_is_noticed_and_survived(void **state)
 {
   (void)state;
@@ -345,6 +356,7 @@ int main(void)
     cmocka_unit_test(warms_up_after_a_pause),
     cmocka_unit_test(settings_change_and_the_debt_stays),
     cmocka_unit_test(bad_settings_are_refused),
+    cmocka_unit_test(an_absurd_arrival_is_cut_by_a_rebase),
     cmocka_unit_test(damage_is_noticed_and_survived),
     cmocka_unit_test(threads_get_exactly_what_is_earned),
   };
