@@ -109,7 +109,8 @@ NINES_API void nines_path_record(nines_path *path, int ok, int64_t duration_ns);
  * zero means the default, fields are only appended. Objects live as long as their arena; names have at most 184 bytes.
  *
  * Time is given by the caller: the time of his event loop, nines_now_coarse_ns() (a few ns, steps of 4 ms), or
- * nines_now_ns() (some 20 ns) where latencies matter. It must not run ahead of the monotonic clock.
+ * nines_now_ns() (some 20 ns) where latencies matter. It must not run ahead of the monotonic clock. With a time of your
+ * own (a simulation), fold the arena once with it before the first `_get`: what is made begins at the last fold's time.
  */
 typedef struct nines_arena nines_arena;
 

@@ -26,6 +26,11 @@ endforeach()
 nines_output(nines_core_static)
 nines_output(nines_core_shared)
 
+# Never unloaded: threads that recorded give their numbers back when they end, in code of ours (base/writer.c).
+foreach(library nines_shared nines_core_shared)
+  target_link_options(${library} PRIVATE -Wl,-z,nodelete)
+endforeach()
+
 file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/engine/app/main.c)
 if(cli_sources)
   add_executable(nines_program ${cli_sources} ${objects} ${llhttp_objects})
@@ -43,6 +48,7 @@ if(lua_sources)
   target_include_directories(nines_lua PRIVATE ${include_through_app} ${LUA_INCLUDE_DIRS})
   target_link_libraries(nines_lua PRIVATE ${NINES_LIBS})
   set_target_properties(nines_lua PROPERTIES PREFIX "" OUTPUT_NAME nines)
+  target_link_options(nines_lua PRIVATE -Wl,-z,nodelete) # as above
   nines_output(nines_lua)
   install(TARGETS nines_lua LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/lua/5.4)
 endif()

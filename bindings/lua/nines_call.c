@@ -15,15 +15,16 @@
 
 enum { RUN = 2, FUNCTION = 3, HOOK_INSTRUCTIONS = 1000, SENTENCE_MAX = GUARD_NAME_MAX + 120 };
 static const char run_type[] = "nines.run";
-static const char timeout_key;
+static const char timeouts_key; // registry: coroutine -> its innermost timeout's run, weak
 
 struct run {
   const struct box *box;
   nines_permit permit; // token 0: nothing to give back
   uint32_t attempt;
   int argument_count;
-  int64_t deadline_ns;
-  lua_Hook hook; // of before a timeout's
+  int64_t deadline_ns; // of a timeout
+  struct run *outer;   // the timeout around it on the same coroutine, further down on its stack
+  lua_Hook hook;       // of before the outermost timeout's
   int hook_mask, hook_count;
   bool alternative; // a fallback's second function runs
 };
@@ -36,13 +37,13 @@ static void sleep_ns(const struct space *space, int64_t ns)
   }
 }
 
-static void give_back(lua_State *L, struct run *run, int outcome)
+// The time comes from outside: a clock that raises must not find the permit half given back.
+static void give_back(struct run *run, int outcome, int64_t now_ns)
 {
   const struct box *box = run->box;
   if (run->permit.token == 0) return;
   nines_permit permit = run->permit;
   run->permit.token = 0;
-  int64_t now_ns = space_now(L, box->space);
   switch (box->noun) {
   case PROTECTION_BREAKER:
     nines_breaker_done(box->handle, permit, outcome, now_ns);
@@ -67,7 +68,7 @@ static void give_back(lua_State *L, struct run *run, int outcome)
 static int run_gc(lua_State *L)
 {
   struct run *run = lua_touserdata(L, 1);
-  if (run->box && run->box->space->arena) give_back(L, run, NINES_IGNORED);
+  if (run->box && run->box->space->arena) give_back(run, NINES_IGNORED, run->permit.at_ns);
   return 0;
 }
 
@@ -76,7 +77,7 @@ static struct run *run_begin(lua_State *L, int noun, int first)
 {
   const struct box *box = box_at(L, noun, "this protection");
   luaL_checktype(L, first, LUA_TFUNCTION);
-  struct run *run = lua_newuserdatauv(L, sizeof *run, 1);
+  struct run *run = lua_newuserdatauv(L, sizeof *run, 2);
   *run = (struct run){ .box = box, .attempt = 1, .argument_count = lua_gettop(L) - first - 1 };
   luaL_setmetatable(L, run_type);
   lua_pushvalue(L, 1); // the box lives as long as the run
@@ -100,15 +101,27 @@ static int run_call(lua_State *L, struct run *run, int skip)
   return finish(L, status, 0);
 }
 
+// Is a timeout over for what runs here? Its own, or that of a coroutine that waits for this one to yield: one that is
+// suspended itself waits for nobody.
+static bool is_late(lua_State *L)
+{
+  bool late = false;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &timeouts_key);
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    lua_State *thread = lua_tothread(L, -2);
+    const struct run *run = lua_touserdata(L, -1);
+    if (thread == L || lua_status(thread) != LUA_YIELD)
+      late = late || space_now(L, run->box->space) >= run->deadline_ns;
+  }
+  lua_pop(L, 1);
+  return late;
+}
+
 static void timeout_hook(lua_State *L, lua_Debug *where)
 {
   (void)where;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &timeout_key);
-  struct run *run = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  if (!run || space_now(L, run->box->space) < run->deadline_ns) return;
-  lua_sethook(L, NULL, 0, 0);
-  luaL_error(L, "timeout");
+  luaL_checkstack(L, 8, "timeout");
+  if (is_late(L)) luaL_error(L, "timeout");
 }
 
 static int refuse(lua_State *L, const struct box *box, const char *why, int64_t wait_ns, const char *code)
@@ -143,11 +156,38 @@ static int results(lua_State *L, int status, int base)
   return 3;
 }
 
+// `at`: index of the run that is this coroutine's innermost from now on; 0: none.
+static void timeout_put(lua_State *L, int at)
+{
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &timeouts_key);
+  lua_pushthread(L);
+  if (at)
+    lua_pushvalue(L, at);
+  else
+    lua_pushnil(L);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+static struct run *timeout_now(lua_State *L) // leaves the run, or nil, on the stack
+{
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &timeouts_key);
+  lua_pushthread(L);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+  return lua_touserdata(L, -1);
+}
+
 static void timeout_end(lua_State *L, const struct run *run)
 {
-  lua_sethook(L, run->hook, run->hook_mask, run->hook_count);
-  lua_pushnil(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &timeout_key);
+  if (run->outer) {
+    lua_getiuservalue(L, RUN, 2);
+    timeout_put(L, lua_gettop(L));
+    lua_pop(L, 1);
+  } else {
+    lua_sethook(L, run->hook, run->hook_mask, run->hook_count);
+    timeout_put(L, 0);
+  }
 }
 
 static int finish_timeout(lua_State *L, const struct run *run, int status, int base)
@@ -174,7 +214,7 @@ static int finish_retry(lua_State *L, struct run *run, int status, int base)
 static int finish_fallback(lua_State *L, struct run *run, int status, int base)
 {
   if (run->alternative || went_well(L, status, base)) {
-    give_back(L, run, NINES_SUCCESS);
+    give_back(run, NINES_SUCCESS, space_now(L, run->box->space));
     return results(L, status, base);
   }
   int count = results(L, status, base); // nil, why ...
@@ -199,7 +239,8 @@ static int finish(lua_State *L, int status, lua_KContext context)
   if (run->box->noun == PROTECTION_TIMEOUT) return finish_timeout(L, run, status, base);
   if (run->box->noun == PROTECTION_RETRY) return finish_retry(L, run, status, base);
   if (run->box->noun == PROTECTION_FALLBACK) return finish_fallback(L, run, status, base);
-  give_back(L, run, went_well(L, status, base) ? NINES_SUCCESS : NINES_FAILURE);
+  int64_t now_ns = space_now(L, run->box->space);
+  give_back(run, went_well(L, status, base) ? NINES_SUCCESS : NINES_FAILURE, now_ns);
   return results(L, status, base);
 }
 
@@ -269,17 +310,16 @@ int call_timeout(lua_State *L)
 {
   struct run *run = run_begin(L, PROTECTION_TIMEOUT, 2);
   int64_t now_ns = space_now(L, run->box->space);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &timeout_key);
-  const struct run *outer = lua_touserdata(L, -1);
-  if (outer) return luaL_error(L, "a timeout cannot run inside another (one hook an interpreter)");
-  lua_pop(L, 1);
-  run->deadline_ns = nines_timeout_deadline(run->box->handle, 0, now_ns);
-  run->hook = lua_gethook(L);
-  run->hook_mask = lua_gethookmask(L);
-  run->hook_count = lua_gethookcount(L);
-  lua_pushvalue(L, RUN);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &timeout_key);
-  lua_sethook(L, timeout_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+  run->outer = timeout_now(L);
+  lua_setiuservalue(L, RUN, 2);
+  run->deadline_ns = nines_timeout_deadline(run->box->handle, run->outer ? run->outer->deadline_ns : 0, now_ns);
+  if (!run->outer) {
+    run->hook = lua_gethook(L);
+    run->hook_mask = lua_gethookmask(L);
+    run->hook_count = lua_gethookcount(L);
+    lua_sethook(L, timeout_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+  }
+  timeout_put(L, RUN);
   return run_call(L, run, 0);
 }
 
@@ -297,4 +337,10 @@ void call_open(lua_State *L)
   lua_pushcfunction(L, run_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &timeouts_key);
 }

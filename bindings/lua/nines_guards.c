@@ -22,6 +22,7 @@ static int configure(lua_State *L)
 {
   struct box *box = lua_touserdata(L, 1);
   const struct protection_kind *kind = &protection_kinds[box->noun];
+  space_now(L, box->space); // what is made begins at the time of nines.clock
   struct guard *guard = guards_find(box->space->arena, kind->guard, box->name);
   bool given = !lua_isnoneornil(L, 2);
   char where[GUARD_NAME_MAX + 40];
@@ -33,6 +34,11 @@ static int configure(lua_State *L)
     struct value options = options_at(L, 2, where, &pool);
     if (value_get(&options, "ignore") || value_get(&options, "mode")) {
       status_set(&status, NINES_EINVAL, "%s: ignore and mode are for policies, not for stock Lua", where);
+      return options_raise(L, &pool, &status);
+    }
+    if (box->noun == PROTECTION_BULKHEAD && value_get(&options, "queue")) {
+      status_set(&status, NINES_EINVAL, "%s: queue: nothing can wait in stock Lua; who finds it full is refused",
+                 where);
       return options_raise(L, &pool, &status);
     }
     if (kind->decode(&options, where, &settings, &pool, &status) < 0 ||

@@ -26,7 +26,9 @@ static int made(lua_State *L, struct box *box, int code, void *handle)
 static struct box *plain(lua_State *L, const char *what)
 {
   if (!lua_isnoneornil(L, 2)) luaL_error(L, "%s takes no settings", what);
-  return lua_touserdata(L, 1);
+  struct box *box = lua_touserdata(L, 1);
+  space_now(L, box->space);
+  return box;
 }
 
 // --- canary
@@ -53,6 +55,7 @@ static int canary_configure(lua_State *L)
   nines_canary *canary = NULL;
   nines_canary_config config = { .size = sizeof config };
   struct pool pool = { 0 };
+  space_now(L, box->space);
   options_decode(L, 2, "canary", canary_fields, &config, &pool);
   pool_fini(&pool);
   bool given = !lua_isnoneornil(L, 2); // without settings it keeps those it has
@@ -243,6 +246,7 @@ static int histogram_configure(lua_State *L)
   nines_histogram *histogram = NULL;
   int64_t window_ns = 0;
   struct pool pool = { 0 };
+  space_now(L, box->space);
   options_decode(L, 2, "histogram", fields, &window_ns, &pool);
   pool_fini(&pool);
   int code = nines_histogram_get(box->space->arena, box->name, window_ns, &histogram);

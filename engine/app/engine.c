@@ -122,10 +122,12 @@ static int open_arena(nines *engine, const struct engine_config *config, struct 
   code = arena_object(engine->arena, ARENA_CLOCK, view_of("clock"), sizeof(struct arena_clock), &slot, status);
   if (code < 0) return code;
   engine->clock = arena_at(engine->arena, slot.offset);
+  if (slot.fresh) *engine->clock = (struct arena_clock){ config->now_ns, config->wall_ns };
   int64_t then_ns = engine->clock->now_ns;
   int64_t shift_ns = (config->now_ns - then_ns) - (config->wall_ns - engine->clock->wall_ns);
-  // Within the same boot both clocks agree; after another boot monotonic time has a new origin. 0: no beat came yet.
-  engine->rebase = !slot.fresh && then_ns != 0 && (then_ns > config->now_ns || llabs(shift_ns) > 5 * NS_PER_S);
+  // Within the same boot both clocks agree; after another boot monotonic time has a new origin.
+  engine->rebase =
+      !slot.fresh && engine->clock->wall_ns != 0 && (then_ns > config->now_ns || llabs(shift_ns) > 5 * NS_PER_S);
   engine->rebase_then_ns = then_ns;
   int64_t gap_ns = config->wall_ns - engine->clock->wall_ns;
   engine->rebase_now_ns = config->now_ns - (gap_ns > 0 ? gap_ns : 0);

@@ -266,7 +266,8 @@ int keyed_breaker_set(struct keyed_breaker *table, const nines_breaker_config *c
   if (c.keys == 0 || c.keys > KEYED_BREAKER_MAX)
     return status_set(status, NINES_EINVAL, "keys is %u: 1 to %d is allowed", c.keys, KEYED_BREAKER_MAX);
   if (!fresh && c.keys != table->keys)
-    return status_set(status, NINES_EINVAL, "keys is %u, but the table was made for %u: it keeps its size until the next start", c.keys,
+    return status_set(status, NINES_EINVAL,
+                      "keys is %u, but the table was made for %u: it keeps its size until the next start", c.keys,
                       table->keys);
   if (c.window_calls == 0) c.window_calls = CALLS;
   int code = circuit_rule_set(&table->rule, &c, status);

@@ -154,6 +154,92 @@ describe("stock Lua", function()
     assert.equal(1, timeout:count())
   end)
 
+  it("timeout: within another, the shorter holds", function()
+    local long, short = nines.timeout(name()) { limit = "10s" }, nines.timeout(name()) { limit = "2s" }
+    local function endless() while true do tick(0.001) end end
+    local started = now
+    assert.equal("went on", long:call(function()
+      assert.equal("timeout", select(3, short:call(endless)))
+      return "went on"
+    end))
+    assert.is_true(now - started < 3)
+    assert.equal("timeout", select(3, short:call(function() return long:call(endless) end)))
+    assert.equal(1, long:count())
+    assert.equal(2, short:count())
+    assert.is_nil((debug.gethook()))
+  end)
+
+  it("timeout: a coroutine that is thrown away within one leaves the others alone", function()
+    local timeout = nines.timeout(name()) { limit = "2s" }
+    local thrown = coroutine.create(function() timeout:call(coroutine.yield) end)
+    assert.is_true(coroutine.resume(thrown))
+    tick(10)
+    assert.equal("works", timeout:call(function()
+      local sum = 0
+      for i = 1, 100000 do sum = sum + i end
+      return "works"
+    end))
+    thrown = nil -- luacheck: ignore
+    collectgarbage()
+    assert.equal("timeout", select(3, timeout:call(function()
+      -- what runs in a coroutine started within it is stopped too
+      return coroutine.wrap(function() while true do tick(0.001) end end)()
+    end)))
+    local resumed = coroutine.wrap(function() return timeout:call(function() coroutine.yield() return "in time" end) end)
+    resumed()
+    assert.equal("in time", resumed())
+  end)
+
+  it("a clock that raises costs no permit", function()
+    local bulkhead = nines.bulkhead(name()) { max = 1 }
+    nines.clock(function() if now == 0 then error "no clock" end return now end)
+    local before = now
+    assert.has_error(function() bulkhead:call(function() now = 0 end) end)
+    now = before
+    collectgarbage()
+    assert.equal(0, bulkhead:inside())
+    nines.clock(function() return now end)
+  end)
+
+  it("refuses a queue: there is no loop that could wait", function()
+    local ok, why = pcall(nines.bulkhead(name()), { max = 1, queue = 5 })
+    assert.is_false(ok)
+    assert.matches("queue: .*stock Lua", why)
+  end)
+
+  it("begins at the time of nines.clock, wherever that is", function()
+    local script = [[
+      local nines = require "nines"
+      local now = 0
+      nines.clock(function() return now end)
+      local limiter = nines.limiter "l" { rate = 1, burst = 2 }
+      assert(limiter:ask() and limiter:ask() and not limiter:ask())
+      now = 1.01
+      assert(limiter:ask() and not limiter:ask())
+      local breaker = nines.breaker "b" { min_calls = 2, open_for = "10s", initial_state = "open" }
+      assert(breaker:state() == "open")
+      now = 12
+      assert(breaker:call(function() return true end))
+      print "fine"
+    ]]
+    local file = os.tmpname()
+    local out = assert(io.open(file, "w"))
+    out:write(script)
+    out:close()
+    local run = assert(io.popen(("LUA_CPATH='%s' lua5.4 %s 2>&1"):format(package.cpath, file)))
+    local text = run:read "a"
+    run:close()
+    os.remove(file)
+    assert.equal("fine\n", text)
+  end)
+
+  it("stays loaded, for threads that end after the interpreter", function()
+    local run = assert(io.popen(("readelf -d '%s'"):format(package.searchpath("nines", package.cpath))))
+    local text = run:read "a"
+    run:close()
+    assert.matches("NODELETE", text)
+  end)
+
   it("fallback: the second best, and how often", function()
     local fallback = nines.fallback(name())
     assert.equal("first", fallback:call(works, fails, "first"))

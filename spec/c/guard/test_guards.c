@@ -117,8 +117,7 @@ static void a_refused_config_leaves_nothing(void **state)
   assert_int_equal(arena_usage(arena->memory).objects, before.objects);
   assert_int_equal(nines_breaker_get(arena, "b", NULL, &breaker), 0);
   int64_t now_ns = START_NS;
-  for (int i = 0; i < 20; i++)
-    nines_breaker_done(breaker, nines_breaker_ask(breaker, now_ns), NINES_FAILURE, now_ns);
+  for (int i = 0; i < 20; i++) nines_breaker_done(breaker, nines_breaker_ask(breaker, now_ns), NINES_FAILURE, now_ns);
   assert_int_equal(nines_breaker_state(breaker), NINES_BREAKER_OPEN);
   nines_arena_close(arena);
 }
