@@ -411,6 +411,11 @@ static void change(struct live *live, struct exchange *exchange, const char *ver
     pool_fini(&pool);
     return;
   }
+  if (value_get(&body, "actor")) { // who acts is not what a body claims
+    exchange_problem(exchange, 400, "actor: name the person in the header nines-actor instead", NULL);
+    pool_fini(&pool);
+    return;
+  }
   struct buf actor = { 0 }, json = { 0 };
   actor_of(exchange, &actor);
   value_put(&pool, &body, "actor", value_view(buf_view(&actor)));

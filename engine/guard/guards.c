@@ -14,6 +14,8 @@
 #include "mem.h"
 #include "rng.h"
 
+enum { GUARD_ALIGN = 64 }; // of what the arena hands out
+
 void guards_init(struct nines_arena *arena, struct arena *memory, struct writers *writers, uint64_t seed,
                  int64_t now_ns)
 {
@@ -160,17 +162,17 @@ static struct guard *handle_make(struct nines_arena *arena, const struct guard_k
 int guards_check(const struct guard_kind *kind, const char *name, const void *config, struct status *status)
 {
   struct guard *scratch = mem_zalloc(kind->handle_bytes);
-  void *shared = mem_zalloc(kind->shared_bytes(config));
+  char *memory = mem_zalloc(kind->shared_bytes(config) + GUARD_ALIGN);
   int code = NINES_ENOMEM;
-  if (scratch && shared) {
+  if (scratch && memory) {
     scratch->kind = kind;
-    scratch->shared = shared;
+    scratch->shared = memory + (GUARD_ALIGN - (uintptr_t)memory % GUARD_ALIGN);
     scratch->name = (char *)name; // only read
     code = kind->set(scratch, config, true, 0, status);
   } else {
     status_set(status, code, "out of memory for %s \"%s\"", kind->noun, name);
   }
-  mem_free(shared);
+  mem_free(memory);
   mem_free(scratch);
   return code;
 }
