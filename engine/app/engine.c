@@ -201,7 +201,6 @@ int engine_open(nines **out, const struct engine_config *config, struct status *
   list_init(&engine->tracks);
   list_init(&engine->guardeds);
   rng_init(&engine->random, config->seed, "engine");
-  writers_init(&engine->writers);
   writers_bind_loop(&engine->writers);
   engine->events = events_open();
   int code = open_arena(engine, config, status);

@@ -4,7 +4,7 @@
 // object by one store of its state; a replacement is a second entry with a higher generation, after which the old one
 // is dropped by one store. A kill between any two stores thus leaves the old object, the new one, or both, and
 // arena_open keeps the newer of two. The map of names and the free lists are this process's own and made anew at open,
-// so no kill can hurt them; free pieces hold their list's links in their own first bytes.
+// so no kill can hurt them, nor a process that is attached.
 #include "arena.h"
 
 #include <stdlib.h>
@@ -29,11 +29,17 @@ struct arena {
   uint32_t spare; // index + 1 of the first empty entry
   uint32_t generation;
   struct map names; // kind and name to entry
-  uint64_t data_offset;
-  uint64_t top;         // no piece at or beyond it
-  uint64_t backed;      // data before it has blocks
-  uint64_t pieces_used; // bytes in living pieces
-  uint64_t free[CLASS_COUNT];
+  struct zone {
+    uint64_t from, end;
+    uint64_t top;         // no piece at or beyond it
+    uint64_t backed;      // data before it has blocks
+    uint64_t pieces_used; // bytes in living pieces
+    struct offsets {
+      uint64_t *at;
+      uint32_t count, capacity;
+    } free[CLASS_COUNT]; // in memory of our own: whoever writes to free pieces cannot lead us astray
+  } zones[2];            // what only the engine writes, and what attached processes may
+  bool attached;
 };
 
 struct key {
@@ -73,30 +79,49 @@ static uint64_t piece_bytes(const struct arena_entry *entry)
 
 void *arena_at(const struct arena *arena, uint64_t offset)
 {
-  CHECK(offset >= arena->data_offset && offset < arena->file.size);
+  CHECK(offset >= arena->zones[0].from && offset < arena->file.size);
   return arena->file.base + offset;
 }
 
-static void free_push(struct arena *arena, uint32_t class, uint64_t offset)
+uint64_t arena_offset(const struct arena *arena, const void *at)
 {
-  memcpy(arena_at(arena, offset), &arena->free[class], sizeof arena->free[class]);
-  arena->free[class] = offset;
-}
-
-static uint64_t free_pop(struct arena *arena, uint32_t class)
-{
-  uint64_t offset = arena->free[class];
-  if (offset != 0) memcpy(&arena->free[class], arena_at(arena, offset), sizeof arena->free[class]);
+  uint64_t offset = (uint64_t)((const char *)at - arena->file.base);
+  CHECK(offset >= arena->zones[0].from && offset < arena->file.size);
   return offset;
 }
 
+static struct zone *zone_of(struct arena *arena, uint32_t kind)
+{
+  return &arena->zones[(kind & ARENA_WRITABLE) != 0];
+}
+
+// Without memory for its place a piece is lost until the next free_rebuild.
+static void free_push(struct zone *zone, uint32_t class, uint64_t offset)
+{
+  struct offsets *list = &zone->free[class];
+  if (list->count == list->capacity) {
+    uint32_t capacity = list->capacity > 0 ? list->capacity * 2 : 8;
+    uint64_t *at = mem_resize(list->at, capacity * sizeof *at);
+    if (at == NULL) return;
+    list->at = at;
+    list->capacity = capacity;
+  }
+  list->at[list->count++] = offset;
+}
+
+static uint64_t free_pop(struct zone *zone, uint32_t class)
+{
+  struct offsets *list = &zone->free[class];
+  return list->count > 0 ? list->at[--list->count] : 0;
+}
+
 // Cuts a gap into the largest pieces that fit.
-static void carve(struct arena *arena, uint64_t from, uint64_t to)
+static void carve(struct zone *zone, uint64_t from, uint64_t to)
 {
   while (from < to) {
     uint32_t class = class_of((to - from) / ARENA_PIECE_ALIGN);
     if (class_bytes(class) > to - from) class --;
-    free_push(arena, class, from);
+    free_push(zone, class, from);
     from += class_bytes(class);
   }
 }
@@ -108,8 +133,33 @@ static int by_offset(const void *left, const void *right)
   return (a->offset > b->offset) - (a->offset < b->offset);
 }
 
-// Everything between the living pieces becomes free, which also joins neighbours again. The data up to the last piece
-// must have blocks before `carve` writes there.
+// Everything between the living pieces becomes free, which also joins neighbours again.
+static int zone_rebuild(struct arena *arena, struct zone *zone, struct arena_entry **live, size_t count,
+                        struct status *status)
+{
+  uint64_t end = zone->from, used = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (zone_of(arena, live[i]->kind) != zone) continue;
+    if (live[i]->offset < end) return status_set(status, NINES_ECORRUPT, "two of its objects overlap");
+    end = live[i]->offset + piece_bytes(live[i]);
+    used += piece_bytes(live[i]);
+  }
+  if (end > zone->backed) {
+    int code = arena_file_back(&arena->file, zone->from, end, status);
+    zone->backed = end;
+    if (code < 0) return code;
+  }
+  for (int class = 0; class < CLASS_COUNT; class ++) zone->free[class].count = 0;
+  zone->top = zone->from;
+  zone->pieces_used = used;
+  for (size_t i = 0; i < count; i++) {
+    if (zone_of(arena, live[i]->kind) != zone) continue;
+    carve(zone, zone->top, live[i]->offset);
+    zone->top = live[i]->offset + piece_bytes(live[i]);
+  }
+  return 0;
+}
+
 static int free_rebuild(struct arena *arena, struct status *status)
 {
   size_t count = 0;
@@ -118,26 +168,8 @@ static int free_rebuild(struct arena *arena, struct status *status)
   size_t at = 0;
   for (struct map_entry *named; (named = map_next(&arena->names, &at)) != NULL;) live[count++] = named->value;
   qsort(live, count, sizeof *live, by_offset);
-  uint64_t end = arena->data_offset, used = 0;
-  int code = 0;
-  for (size_t i = 0; i < count && code == 0; i++) {
-    if (live[i]->offset < end) code = status_set(status, NINES_ECORRUPT, "two of its objects overlap");
-    end = live[i]->offset + piece_bytes(live[i]);
-    used += piece_bytes(live[i]);
-  }
-  if (code == 0 && end > arena->backed) {
-    code = arena_file_back(&arena->file, arena->data_offset, end, status);
-    arena->backed = end;
-  }
-  if (code == 0) {
-    memset(arena->free, 0, sizeof arena->free);
-    arena->top = arena->data_offset;
-    arena->pieces_used = used;
-    for (size_t i = 0; i < count; i++) {
-      carve(arena, arena->top, live[i]->offset);
-      arena->top = live[i]->offset + piece_bytes(live[i]);
-    }
-  }
+  int code = zone_rebuild(arena, &arena->zones[0], live, count, status);
+  if (code == 0) code = zone_rebuild(arena, &arena->zones[1], live, count, status);
   mem_free(live);
   return code;
 }
@@ -161,9 +193,9 @@ static int entry_check(const struct arena *arena, const struct arena_entry *entr
 {
   if (entry->name_size > ARENA_NAME_MAX || entry->checksum != arena_entry_sum(entry))
     return status_set(reason, NINES_ECORRUPT, "an object of its directory fails its checksum");
-  uint64_t size = arena->file.size;
-  bool sound = entry->size_bytes > 0 && entry->offset >= arena->data_offset && entry->offset < size &&
-               entry->offset % ARENA_PIECE_ALIGN == 0 && piece_bytes(entry) <= size - entry->offset;
+  const struct zone *zone = &arena->zones[(entry->kind & ARENA_WRITABLE) != 0];
+  bool sound = entry->size_bytes > 0 && entry->offset >= zone->from && entry->offset < zone->end &&
+               entry->offset % ARENA_PIECE_ALIGN == 0 && piece_bytes(entry) <= zone->end - entry->offset;
   return sound ? 0 : status_set(reason, NINES_ECORRUPT, "an object of its directory has an impossible place");
 }
 
@@ -212,13 +244,18 @@ static int directory_load(struct arena *arena, struct status *status)
   return code < 0 ? code : free_rebuild(arena, status);
 }
 
-static void attach(struct arena *arena)
+static void find_parts(struct arena *arena)
 {
   arena->header = (struct arena_header *)(void *)arena->file.base;
   arena->entries = (struct arena_entry *)(void *)(arena->file.base + ARENA_HEADER_BYTES);
   arena->objects_max = arena->header->objects_max;
   arena->entries_ready = (uint32_t)atomic_load(&arena->header->entries_ready);
-  arena->data_offset = arena->top = arena->backed = arena->header->data_offset;
+  uint64_t border[3] = { arena->header->data_offset, arena->header->shared_offset, arena->file.size };
+  for (int i = 0; i < 2; i++) {
+    struct zone *zone = &arena->zones[i];
+    zone->from = zone->top = zone->backed = border[i];
+    zone->end = border[i + 1];
+  }
 }
 
 int arena_open(struct arena **out, const struct arena_config *config, struct status *notice, struct status *status)
@@ -231,7 +268,7 @@ int arena_open(struct arena **out, const struct arena_config *config, struct sta
     struct status reason = { 0 };
     int code = arena_file_open(&arena->file, config, notice, status);
     if (code == 0) {
-      attach(arena);
+      find_parts(arena);
       code = directory_load(arena, &reason);
       if (code == 0) {
         *out = arena;
@@ -248,11 +285,28 @@ int arena_open(struct arena **out, const struct arena_config *config, struct sta
   return status_set(status, NINES_ECORRUPT, "%s is damaged as soon as it is made; check its disk", config->path);
 }
 
+int arena_attach(struct arena **out, const char *path, struct status *status)
+{
+  struct arena *arena = mem_must(sizeof *arena);
+  int code = arena_file_attach(&arena->file, path, status);
+  *out = NULL;
+  if (code < 0) {
+    mem_free(arena);
+    return code;
+  }
+  arena->attached = true;
+  find_parts(arena);
+  *out = arena;
+  return 0;
+}
+
 void arena_close(struct arena *arena)
 {
   if (arena == NULL) return;
   arena_file_close(&arena->file);
   map_fini(&arena->names);
+  for (int i = 0; i < 2; i++)
+    for (int class = 0; class < CLASS_COUNT; class ++) mem_free(arena->zones[i].free[class].at);
   mem_free(arena);
 }
 
@@ -262,50 +316,49 @@ static int refuse_full(const struct arena *arena, const char *what, struct statu
                     "the arena %s has no room for %s: %zu objects of at most %u, %llu of %zu bytes; declare less, or "
                     "move the file away and start with a larger one",
                     arena->file.path != NULL ? arena->file.path : "in memory", what, arena->names.count,
-                    arena->objects_max, (unsigned long long)(arena->data_offset + arena->pieces_used),
-                    arena->file.size);
+                    arena->objects_max, (unsigned long long)arena_usage(arena).used_bytes, arena->file.size);
 }
 
 // Fresh space at the top, backed in chunks; when the disk has no whole chunk left, just what is needed.
-static uint64_t piece_bump(struct arena *arena, uint64_t bytes, struct status *status)
+static uint64_t piece_bump(struct arena *arena, struct zone *zone, uint64_t bytes, struct status *status)
 {
-  uint64_t offset = arena->top, end = offset + bytes;
-  if (bytes > arena->file.size - offset) {
+  uint64_t offset = zone->top, end = offset + bytes;
+  if (bytes > zone->end - offset) {
     refuse_full(arena, "another piece", status);
     return 0;
   }
-  if (end > arena->backed) {
-    uint64_t chunk = arena->file.size - arena->backed < DATA_CHUNK ? arena->file.size : arena->backed + DATA_CHUNK;
-    if (chunk < end || arena_file_back(&arena->file, arena->backed, chunk, NULL) < 0) chunk = end;
-    if (arena_file_back(&arena->file, arena->backed, chunk, status) < 0) return 0;
-    arena->backed = chunk;
+  if (end > zone->backed) {
+    uint64_t chunk = zone->end - zone->backed < DATA_CHUNK ? zone->end : zone->backed + DATA_CHUNK;
+    if (chunk < end || arena_file_back(&arena->file, zone->backed, chunk, NULL) < 0) chunk = end;
+    if (arena_file_back(&arena->file, zone->backed, chunk, status) < 0) return 0;
+    zone->backed = chunk;
   }
-  arena->top = end;
+  zone->top = end;
   return offset;
 }
 
 // The smallest free piece that is larger, cut.
-static uint64_t piece_split(struct arena *arena, uint32_t class)
+static uint64_t piece_split(struct zone *zone, uint32_t class)
 {
   for (uint32_t larger = class + 1; larger < CLASS_COUNT; larger++) {
-    uint64_t offset = free_pop(arena, larger);
+    uint64_t offset = free_pop(zone, larger);
     if (offset == 0) continue;
-    carve(arena, offset + class_bytes(class), offset + class_bytes(larger));
+    carve(zone, offset + class_bytes(class), offset + class_bytes(larger));
     return offset;
   }
   return 0;
 }
 
-static int piece_take(struct arena *arena, size_t size_bytes, uint64_t *out, struct status *status)
+static int piece_take(struct arena *arena, struct zone *zone, size_t size_bytes, uint64_t *out, struct status *status)
 {
   uint32_t class = class_for(size_bytes);
   struct status ignored;
   for (int tries = 0; tries < 2; tries++) {
-    *out = free_pop(arena, class);
-    if (*out == 0) *out = piece_bump(arena, class_bytes(class), status);
-    if (*out == 0) *out = piece_split(arena, class);
+    *out = free_pop(zone, class);
+    if (*out == 0) *out = piece_bump(arena, zone, class_bytes(class), status);
+    if (*out == 0) *out = piece_split(zone, class);
     if (*out != 0) {
-      arena->pieces_used += class_bytes(class);
+      zone->pieces_used += class_bytes(class);
       return 0;
     }
     if (tries == 0 && free_rebuild(arena, &ignored) < 0) break;
@@ -315,11 +368,12 @@ static int piece_take(struct arena *arena, size_t size_bytes, uint64_t *out, str
 
 static void piece_give(struct arena *arena, const struct arena_entry *entry)
 {
-  arena->pieces_used -= piece_bytes(entry);
-  free_push(arena, class_for(entry->size_bytes), entry->offset);
+  struct zone *zone = zone_of(arena, entry->kind);
+  zone->pieces_used -= piece_bytes(entry);
+  free_push(zone, class_for(entry->size_bytes), entry->offset);
 }
 
-// The object goes before its piece does: a free piece's link would be seen as the object's first bytes.
+// The object goes before its piece does.
 static void object_retire(struct arena *arena, struct arena_entry *entry)
 {
   entry_set(entry, ARENA_ENTRY_EMPTY);
@@ -356,7 +410,7 @@ static int object_make(struct arena *arena, struct view key, uint32_t kind, stru
   struct arena_entry *old = map_get(&arena->names, key);
   uint64_t offset = 0;
   int code = entry_reserve(arena, status);
-  if (code == 0) code = piece_take(arena, size_bytes, &offset, status);
+  if (code == 0) code = piece_take(arena, zone_of(arena, kind), size_bytes, &offset, status);
   if (code < 0) return code;
   struct arena_entry *entry = &arena->entries[arena->spare - 1];
   uint32_t spare_next = (uint32_t)entry->offset;
@@ -386,6 +440,7 @@ int arena_object(struct arena *arena, uint32_t kind, struct view name, size_t si
                  struct status *status)
 {
   struct status local;
+  CHECK(!arena->attached);
   if (status == NULL) status = &local;
   if (name.size > ARENA_NAME_MAX)
     return status_set(status, NINES_EINVAL, "the name %.40s... has %zu bytes; at most %d are allowed", name.data,
@@ -401,10 +456,31 @@ int arena_object(struct arena *arena, uint32_t kind, struct view name, size_t si
   return 0;
 }
 
+// In a directory that its engine may be writing to: an entry that changes meanwhile fails its checksum.
+static bool find_attached(const struct arena *arena, uint32_t kind, struct view name, struct arena_slot *out)
+{
+  bool found = false;
+  uint64_t ready = atomic_load_explicit(&arena->header->entries_ready, memory_order_acquire);
+  if (ready != arena_ready_word((uint32_t)ready) || (uint32_t)ready > arena->objects_max) return false;
+  for (uint32_t i = 0; i < (uint32_t)ready; i++) {
+    const struct arena_entry *shared = &arena->entries[i];
+    if (atomic_load_explicit(&shared->state, memory_order_acquire) != ARENA_ENTRY_LIVE || shared->kind != kind ||
+        shared->name_size != name.size || memcmp(shared->name, name.data, name.size) != 0)
+      continue;
+    struct arena_entry entry;
+    memcpy((void *)&entry, shared, sizeof entry);
+    if (entry_check(arena, &entry, NULL) < 0 || (found && !is_newer(entry.generation, out->generation))) continue;
+    *out = (struct arena_slot){ entry.offset, entry.size_bytes, entry.generation, false };
+    found = true;
+  }
+  return found;
+}
+
 bool arena_find(const struct arena *arena, uint32_t kind, struct view name, struct arena_slot *out)
 {
   struct key key;
   if (name.size > ARENA_NAME_MAX) return false;
+  if (arena->attached) return find_attached(arena, kind, name, out);
   const struct arena_entry *entry = map_get(&arena->names, key_of(&key, kind, name));
   if (entry != NULL) describe(entry, false, out);
   return entry != NULL;
@@ -420,6 +496,7 @@ void arena_drop(struct arena *arena, uint32_t kind, struct view name)
 
 struct arena_usage arena_usage(const struct arena *arena)
 {
-  return (struct arena_usage){ arena->file.size, arena->data_offset + arena->pieces_used, arena->names.count,
+  uint64_t pieces = arena->zones[0].pieces_used + arena->zones[1].pieces_used;
+  return (struct arena_usage){ arena->file.size, arena->zones[0].from + pieces, arena->names.count,
                                arena->objects_max };
 }

@@ -4,6 +4,10 @@
 // file is reserved sparse at its full size and its blocks are allocated before they are handed out, so that a full disk
 // is an error of arena_alloc and never a SIGBUS later. Without a path the arena is anonymous memory (worlds, tests).
 //
+// It has two parts, apart by pages: what only the engine writes (the directory, settings, windows), which attached
+// processes map for reading alone, and what they may write too (counts, claims). Nothing that stands in the second part
+// is ever taken for an address.
+//
 // A directory of named objects is kept in the arena: (kind, name) to (offset, size, generation). Allocation is by size
 // class with free lists; one thread allocates and frees. Every structural change is ordered so that a kill between any
 // two stores leaves a valid arena (at worst some bytes leak until the next arena_open, which rebuilds the free lists
@@ -22,6 +26,7 @@
 struct arena;
 
 enum { ARENA_NAME_MAX = 200 };
+#define ARENA_WRITABLE     (UINT32_C(1) << 16) // in an object's kind: it lies where attached processes may write
 #define ARENA_SIZE_DEFAULT (64u << 20)
 
 struct arena_config {
@@ -43,9 +48,13 @@ struct arena_slot {
 
 // `notice` gets a sentence when a damaged file was set aside ("" otherwise).
 int arena_open(struct arena **out, const struct arena_config *config, struct status *notice, struct status *status);
+// Maps the arena of a running engine for another process: to find objects, not to make any. A file that is no arena, or
+// of another version, is refused with a sentence; only its engine repairs it.
+int arena_attach(struct arena **out, const char *path, struct status *status);
 void arena_close(struct arena *arena); // unmaps; the file stays. NULL is fine
 
 void *arena_at(const struct arena *arena, uint64_t offset); // valid until arena_close; CHECKs the range
+uint64_t arena_offset(const struct arena *arena, const void *at);
 // Create-or-get by kind and name. A known object of another size is replaced by a fresh one (the old piece is freed).
 int arena_object(struct arena *arena, uint32_t kind, struct view name, size_t size_bytes, struct arena_slot *out,
                  struct status *status);

@@ -35,6 +35,8 @@ static void header_fill(struct arena_header *header, uint64_t size_bytes)
   header->objects_max = (uint32_t)objects;
   header->size_bytes = size_bytes;
   header->data_offset = ARENA_HEADER_BYTES + objects * sizeof(struct arena_entry);
+  uint64_t half = (size_bytes - header->data_offset) / 2;
+  header->shared_offset = header->data_offset + half / ARENA_HEADER_BYTES * ARENA_HEADER_BYTES;
   header->checksum = arena_header_sum(header);
   atomic_init(&header->entries_ready, arena_ready_word(0));
 }
@@ -204,9 +206,52 @@ int arena_file_open(struct arena_file *file, const struct arena_config *config, 
   return status_set(status, NINES_EBUSY, "%s is renamed again and again by another process; stop it", config->path);
 }
 
+static int check_attached(struct arena_file *file, struct status *status)
+{
+  struct stat mine;
+  struct arena_header header;
+  struct status reason = { 0 };
+  if (fstat(file->fd, &mine) != 0 || !S_ISREG(mine.st_mode))
+    return status_set(status, NINES_EINVAL, "%s is not a regular file; name the arena of an engine", file->path);
+  if (mine.st_size == 0) return status_set(status, NINES_ENOTFOUND, "%s is empty: its engine is starting", file->path);
+  if (pread(file->fd, &header, sizeof header, 0) != (ssize_t)sizeof header)
+    return status_set(status, NINES_ECORRUPT, "%s is shorter than the header of an arena", file->path);
+  int code = header_check(&header, (uint64_t)mine.st_size, &reason);
+  if (code < 0)
+    return status_set(status, code, "%s cannot be attached: %s; start its engine, which repairs it", file->path,
+                      reason.text);
+  if ((uint64_t)mine.st_size != header.size_bytes)
+    return status_set(status, NINES_ENOTFOUND, "%s is being made: its engine is starting", file->path);
+  file->size = header.size_bytes;
+  void *base = mmap(NULL, file->size, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
+  if (base == MAP_FAILED) return status_set(status, NINES_ENOMEM, "cannot map %s: %s", file->path, strerror(errno));
+  file->base = base;
+  if (mprotect(base, header.shared_offset, PROT_READ) != 0)
+    return status_set(status, NINES_EIO, "cannot protect %s: %s", file->path, strerror(errno));
+  return 0;
+}
+
+int arena_file_attach(struct arena_file *file, const char *path, struct status *status)
+{
+  *file = (struct arena_file){ .fd = -1, .attached = true, .path = mem_must_copy(path) };
+  file->fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  int code = 0;
+  if (file->fd < 0 && errno == ENOENT)
+    code = status_set(status, NINES_ENOTFOUND, "there is no arena at %s: is its engine running?", path);
+  else if (file->fd < 0)
+    code = status_set(status, errno == EACCES ? NINES_EDENIED : NINES_EIO,
+                      "cannot open %s for reading and writing: %s; its permissions say who may attach", path,
+                      strerror(errno));
+  if (code == 0) code = check_attached(file, status);
+  if (code < 0) arena_file_close(file);
+  return code;
+}
+
 void arena_file_close(struct arena_file *file)
 {
-  if (file->base != NULL) {
+  if (file->base != NULL && file->attached) {
+    munmap(file->base, file->size);
+  } else if (file->base != NULL) {
     atomic_store(&((struct arena_header *)(void *)file->base)->owner_pid, 0);
     munmap(file->base, file->size);
   }

@@ -1,6 +1,7 @@
 // The file below an arena: its layout on disk, its lock, its blocks (private to arena*.c and their tests).
 //
-//   header page | objects_max directory entries | pieces, each at a multiple of 64 bytes
+//   header page | objects_max directory entries | the engine's pieces | pieces that attached processes may write
+// each piece at a multiple of 64 bytes, the last part at a page.
 #ifndef NINES_BASE_ARENA_FILE_H
 #define NINES_BASE_ARENA_FILE_H
 
@@ -14,7 +15,7 @@
 #define ARENA_MAGIC "nines\x1a\r\n"
 
 enum {
-  ARENA_LAYOUT = 1,
+  ARENA_LAYOUT = 2,
   ARENA_HEADER_BYTES = 4096,
   ARENA_ENTRY_EMPTY = 0,
   ARENA_ENTRY_LIVE = 0x4556494c,
@@ -25,6 +26,7 @@ struct arena_header {
   char magic[8];
   uint32_t layout, objects_max;
   uint64_t size_bytes, data_offset;
+  uint64_t shared_offset;         // from here on attached processes may write
   uint64_t checksum;              // over everything above; nothing above ever changes
   _Atomic uint64_t entries_ready; // how many entries have blocks; the upper half is the complement of the lower
   _Atomic int32_t owner_pid;      // who holds the lock
@@ -63,12 +65,15 @@ struct arena_file {
   char *path; // NULL: anonymous
   char *base;
   size_t size;
+  bool attached; // another process's
 };
 
 // Opens or makes the file, locks and maps it; its header is then sound. Damaged files are set aside on the way.
 int arena_file_open(struct arena_file *file, const struct arena_config *config, struct status *notice,
                     struct status *status);
 void arena_file_close(struct arena_file *file);
+// Maps the file of another process's arena; its header is then sound.
+int arena_file_attach(struct arena_file *file, const char *path, struct status *status);
 // Makes sure that [from, to) has blocks.
 int arena_file_back(const struct arena_file *file, uint64_t from, uint64_t to, struct status *status);
 // Renames the open file to PATH.damaged-N, closes it, and says so in `notice` with the sentence of `reason`.

@@ -1,14 +1,22 @@
-// Numbers for recording threads. Claiming is a compare-and-swap on a word of bits; after it, a thread finds its number
-// in a small thread-local table by the engine's id. Ids are never used twice, so what a thread remembers of a closed
-// engine can match nothing.
+// Numbers for recording threads. Claiming is a compare-and-swap on the number's owner; after it, a thread finds its
+// number in a small thread-local table by the engine's id. Ids are never used twice, so what a thread remembers of a
+// closed engine can match nothing.
 //
-// When a thread ends, the destructor of a pthread key gives its numbers back. It may run after the engine is gone, so
-// it looks the engine up among the open ones, under a lock that nothing on the request path takes.
+// When a thread ends, the destructor of a pthread key gives its numbers back to its process. It may run after the
+// engine is gone, so it looks the engine up among the open ones, under a lock that nothing on the request path takes. A
+// fork leaves the child with the forking thread alone: a handler forgets what that thread knew and who the process was.
 #include "writer.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "mem.h"
@@ -34,10 +42,9 @@ static struct writers *find_opened(uint64_t id)
 static void give_back(struct writer_known *entry)
 {
   struct writers *writers = find_opened(entry->id);
-  if (writers && entry->number >= WRITER_FIRST) {
-    // Release: the next owner of the number sees this thread's last stores to the shard.
-    atomic_fetch_and_explicit(&writers->claimed, ~(1u << entry->number), memory_order_release);
-  }
+  // Release: the next user of the number sees this thread's last stores to the shard.
+  if (writers && entry->number >= WRITER_FIRST)
+    atomic_fetch_or_explicit(&writers->spare, 1u << entry->number, memory_order_release);
   *entry = (struct writer_known){ 0 };
 }
 
@@ -49,23 +56,165 @@ static void thread_ends(void *table)
   pthread_mutex_unlock(&lock);
 }
 
+// Only this thread goes on in the child, and nothing of the parent's is its own.
+static void child_begins(void)
+{
+  memset(writer_known, 0, sizeof writer_known);
+  for (size_t i = 0; i < opened_count; i++) {
+    struct writers *writers = opened[i];
+    if (writers->claims == &writers->own) continue; // a copy of all of it: nobody else writes there
+    atomic_store_explicit(&writers->self, 0, memory_order_relaxed);
+    atomic_store_explicit(&writers->spare, 0, memory_order_relaxed);
+    atomic_store_explicit(&writers->held, 0, memory_order_relaxed);
+    atomic_store_explicit(&writers->registered, 0, memory_order_relaxed);
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+static void fork_begins(void)
+{
+  pthread_mutex_lock(&lock);
+}
+
+static void parent_goes_on(void)
+{
+  pthread_mutex_unlock(&lock);
+}
+
 static void make_key(void)
 {
   CHECK(pthread_key_create(&key, thread_ends) == 0);
+  CHECK(pthread_atfork(fork_begins, parent_goes_on, child_begins) == 0);
 }
 
-void writers_init(struct writers *writers)
+// --- processes
+
+// The start time of a process: the 22nd field of its stat, counted behind the name, which may hold anything.
+static bool started_at(uint32_t pid, uint32_t *out)
+{
+  char path[40], text[1024];
+  snprintf(path, sizeof path, "/proc/%u/stat", pid);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ssize_t size = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (size <= 0) return false;
+  text[size] = '\0';
+  char *at = strrchr(text, ')');
+  if (!at || at[1] != ' ') return false;
+  bool exited = at[2] == 'Z' || at[2] == 'X'; // its first thread has, at least
+  unsigned long threads = 0;
+  for (int field = 2; field < 22 && at; field++) {
+    at = strchr(at + 1, ' ');
+    if (at && field == 19) threads = strtoul(at + 1, NULL, 10);
+  }
+  if (!at || (exited && threads <= 1)) return false; // dead, and only not yet noticed by its parent
+  *out = (uint32_t)strtoull(at + 1, NULL, 10);
+  return true;
+}
+
+uint32_t process_id(uint64_t identity)
+{
+  return (uint32_t)(identity >> 32);
+}
+
+uint64_t process_identity(void)
+{
+  uint32_t pid = (uint32_t)getpid(), start = 0;
+  started_at(pid, &start);
+  return (uint64_t)pid << 32 | start;
+}
+
+bool process_lives(uint64_t identity)
+{
+  uint32_t pid = process_id(identity), start;
+  if (pid == 0 || pid > INT32_MAX) return false;
+  if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) return false;
+  if (!started_at(pid, &start)) return access("/proc/self/stat", R_OK) != 0; // gone meanwhile, unless there is no /proc
+  return start == (uint32_t)identity;
+}
+
+// --- claims
+
+static uint64_t self_of(struct writers *writers)
+{
+  uint64_t self = atomic_load_explicit(&writers->self, memory_order_relaxed);
+  if (self) return self;
+  self = process_identity();
+  atomic_store_explicit(&writers->self, self, memory_order_relaxed);
+  return self;
+}
+
+// A free number; WRITER_SHARED when there is none.
+static uint32_t take_free(struct writers *writers)
+{
+  uint64_t self = self_of(writers);
+  for (uint32_t number = WRITER_FIRST; number < WRITERS_MAX; number++) {
+    uint64_t owner = 0;
+    // Acquire: what was returned of its last owner is seen.
+    if (atomic_compare_exchange_strong_explicit(&writers->claims->owner[number], &owner, self, memory_order_acquire,
+                                                memory_order_relaxed)) {
+      atomic_fetch_or_explicit(&writers->held, 1u << number, memory_order_relaxed);
+      return number;
+    }
+  }
+  return WRITER_SHARED;
+}
+
+static void put_spare(struct writers *writers, uint32_t number)
+{
+  atomic_fetch_or_explicit(&writers->spare, 1u << number, memory_order_release);
+}
+
+static uint32_t take_spare(struct writers *writers)
+{
+  uint32_t spare = atomic_load_explicit(&writers->spare, memory_order_relaxed);
+  while (spare) {
+    uint32_t number = (uint32_t)__builtin_ctz(spare);
+    if (atomic_compare_exchange_weak_explicit(&writers->spare, &spare, spare & (spare - 1), memory_order_acquire,
+                                              memory_order_relaxed))
+      return number;
+  }
+  return WRITER_SHARED;
+}
+
+// The lock is held, or nobody else knows of these writers yet.
+static void register_process(struct writers *writers)
+{
+  if (writers->claims == &writers->own || atomic_load_explicit(&writers->registered, memory_order_relaxed)) return;
+  uint32_t number = take_free(writers);
+  if (number == WRITER_SHARED) return;
+  put_spare(writers, number); // the first thread that records has it
+  atomic_store_explicit(&writers->registered, number, memory_order_release);
+}
+
+void writers_init(struct writers *writers, struct writer_claims *claims)
 {
   pthread_once(&key_once, make_key);
+  memset((void *)writers, 0, sizeof *writers);
+  writers->claims = claims ? claims : &writers->own;
   pthread_mutex_lock(&lock);
   writers->id = ++last_id;
-  atomic_init(&writers->claimed, 0);
+  register_process(writers);
   if (opened_count == opened_capacity) {
     opened_capacity = opened_capacity > 0 ? opened_capacity * 2 : 4;
     opened = mem_must_resize(opened, opened_capacity * sizeof *opened);
   }
   opened[opened_count++] = writers;
   pthread_mutex_unlock(&lock);
+}
+
+// A process that leaves is one that is gone: what its permits held is returned by the engine.
+static void leave(struct writers *writers)
+{
+  uint32_t held = atomic_load_explicit(&writers->held, memory_order_relaxed);
+  if (writers->claims == &writers->own) return;
+  for (uint32_t number = 0; number < WRITERS_MAX; number++) {
+    uint64_t owner = atomic_load_explicit(&writers->self, memory_order_relaxed);
+    if (!(held >> number & 1)) continue;
+    atomic_compare_exchange_strong_explicit(&writers->claims->owner[number], &owner, WRITER_LEFT, memory_order_release,
+                                            memory_order_relaxed);
+  }
 }
 
 void writers_fini(struct writers *writers)
@@ -79,6 +228,7 @@ void writers_fini(struct writers *writers)
     opened = NULL;
     opened_capacity = 0;
   }
+  if (writers->claims) leave(writers);
   pthread_mutex_unlock(&lock);
 }
 
@@ -105,21 +255,11 @@ static uint32_t claim(struct writers *writers)
 {
   struct writer_known *place = free_place();
   if (!place) return WRITER_SHARED;
-  uint32_t bits = atomic_load_explicit(&writers->claimed, memory_order_relaxed);
-  uint32_t number = WRITER_FIRST;
-  while (number < WRITERS_MAX) {
-    if (bits & (1u << number)) {
-      number++;
-    } else if (atomic_compare_exchange_weak_explicit(&writers->claimed, &bits, bits | (1u << number),
-                                                     memory_order_acquire, memory_order_relaxed)) {
-      break;
-    } else {
-      number = WRITER_FIRST; // the word changed: look again
-    }
-  }
+  uint32_t number = take_spare(writers);
+  if (number == WRITER_SHARED) number = take_free(writers);
   // A thread that came too late stays with the shared shard: asking again at each call would cost more than it saves.
-  remember(place, writers->id, number < WRITERS_MAX ? number : WRITER_SHARED);
-  return place->number;
+  remember(place, writers->id, number);
+  return number;
 }
 
 static struct writer_known *find_known(uint64_t id)
@@ -141,6 +281,7 @@ uint32_t writers_look(uint64_t id)
   }
   pthread_mutex_lock(&lock);
   struct writers *writers = find_opened(id);
+  if (writers) register_process(writers); // the first call of a child
   pthread_mutex_unlock(&lock);
   return writers ? claim(writers) : WRITER_SHARED;
 }
@@ -154,5 +295,6 @@ void writers_bind_loop(struct writers *writers)
   pthread_mutex_lock(&lock);
   give_back(place);
   pthread_mutex_unlock(&lock);
+  atomic_store_explicit(&writers->claims->owner[WRITER_LOOP], self_of(writers), memory_order_relaxed);
   remember(place, writers->id, WRITER_LOOP);
 }

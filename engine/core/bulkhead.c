@@ -23,14 +23,22 @@ static bool is_owned(const struct bulkhead *bulkhead)
   return atomic_load_explicit(&bulkhead->owner, memory_order_relaxed) != 0;
 }
 
-// Written out: ten loads that need not wait for each other, where gcc -O2 keeps a loop. Plain moves on x86.
+// Who adds to a cell has counted it among `cells` before, so whoever comes later in the order sees it.
 static inline uint64_t sum_of(const struct bulkhead *bulkhead)
 {
-#define HELD(i) ((uint64_t)atomic_load_explicit(&bulkhead->held[i], memory_order_seq_cst))
-  _Static_assert(WRITERS_MAX == 10, "every cell is added");
-  return ((HELD(0) + HELD(1)) + (HELD(2) + HELD(3))) + ((HELD(4) + HELD(5)) + (HELD(6) + HELD(7))) +
-         (HELD(8) + HELD(9));
-#undef HELD
+  uint32_t cells = atomic_load_explicit(&bulkhead->cells, memory_order_seq_cst);
+  uint64_t sum = 0;
+  if (cells > WRITERS_MAX) cells = WRITERS_MAX; // damaged
+  for (uint32_t i = 0; i < cells; i++) sum += atomic_load_explicit(&bulkhead->held[i], memory_order_seq_cst);
+  return sum;
+}
+
+static __attribute__((noinline, cold)) void cells_grow(struct bulkhead *bulkhead, uint32_t wanted)
+{
+  uint32_t cells = atomic_load_explicit(&bulkhead->cells, memory_order_seq_cst);
+  while (cells < wanted && !atomic_compare_exchange_weak_explicit(&bulkhead->cells, &cells, wanted,
+                                                                  memory_order_seq_cst, memory_order_seq_cst)) {
+  }
 }
 
 // Takes one from the cell, unless it is empty.
@@ -46,6 +54,8 @@ nines_permit bulkhead_try(struct bulkhead *bulkhead, uint32_t writer, int64_t no
 {
   // The owner has one cell whatever its number is, which may change as engines come and go.
   if (is_owned(bulkhead)) writer = WRITER_LOOP;
+  if (__builtin_expect(writer >= atomic_load_explicit(&bulkhead->cells, memory_order_relaxed), 0))
+    cells_grow(bulkhead, writer + 1);
   _Atomic uint32_t *cell = &bulkhead->held[writer];
   if (is_owned(bulkhead)) {
     uint32_t held = atomic_load_explicit(cell, memory_order_relaxed);

@@ -274,7 +274,7 @@ int nines_arena_open(nines_arena **out, uint64_t seed)
     mem_free(private);
     return code;
   }
-  writers_init(&private->writers);
+  writers_init(&private->writers, NULL);
   writers_bind_loop(&private->writers);
   guards_init(&private->arena, memory, &private->writers, seed ? seed : rng_system_seed(), clock_now_ns());
   private->arena.own = true;

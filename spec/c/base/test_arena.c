@@ -236,8 +236,80 @@ static void test_limits(void **state)
   // What all of them held joins to one piece again.
   for (uint32_t id = 0; id < most; id++) arena_drop(arena, 1, name_of(id, name));
   arena_drop(arena, 1, (struct view){ 0 });
-  assert_int_equal(arena_object(arena, 1, view_of("big"), 40000, &slot, &status), 0);
+  assert_int_equal(arena_object(arena, 1, view_of("big"), 14000, &slot, &status), 0);
+  assert_int_equal(arena_object(arena, 1 | ARENA_WRITABLE, view_of("big"), 14000, &slot, &status), 0);
   arena_close(arena);
+}
+
+static int in_child(void (*body)(struct arena *))
+{
+  pid_t child = fork();
+  if (child == 0) {
+    struct arena *arena;
+    struct status status = { 0 };
+    signal(SIGSEGV, SIG_DFL);
+    if (arena_attach(&arena, path, &status) < 0) _exit(99);
+    body(arena);
+    arena_close(arena);
+    _exit(0);
+  }
+  int status = 0;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  return status;
+}
+
+static void write_shared(struct arena *arena)
+{
+  struct arena_slot slot;
+  if (!arena_find(arena, 7 | ARENA_WRITABLE, view_of("counts"), &slot) || slot.size_bytes != 100) _exit(1);
+  if (arena_find(arena, 7, view_of("counts"), &slot)) _exit(2);
+  if (!arena_find(arena, 7 | ARENA_WRITABLE, view_of("counts"), &slot)) _exit(3);
+  strcpy(arena_at(arena, slot.offset), "written by a client");
+  if (!arena_find(arena, 7, view_of("settings"), &slot)) _exit(4);
+  if (strcmp(arena_at(arena, slot.offset), "the engine's") != 0) _exit(5);
+}
+
+static void write_settings(struct arena *arena)
+{
+  struct arena_slot slot;
+  struct rlimit none = { 0, 0 };
+  setrlimit(RLIMIT_CORE, &none);
+  if (arena_find(arena, 7, view_of("settings"), &slot)) *(volatile char *)arena_at(arena, slot.offset) = 'x';
+}
+
+static void test_attached(void **state)
+{
+  (void)state;
+  struct arena *arena = open_quietly(path, SMALL), *client;
+  struct arena_slot slot;
+  struct status status;
+  assert_int_equal(arena_object(arena, 7 | ARENA_WRITABLE, view_of("counts"), 100, &slot, &status), 0);
+  char *counts = arena_at(arena, slot.offset);
+  assert_int_equal(arena_object(arena, 7, view_of("settings"), 100, &slot, &status), 0);
+  char *settings = arena_at(arena, slot.offset);
+  strcpy(settings, "the engine's");
+  assert_int_equal(in_child(write_shared), 0);
+  assert_string_equal(counts, "written by a client");
+  int ended = in_child(write_settings);
+  // A sanitizer turns the signal into an exit.
+  assert_true(WIFSIGNALED(ended) ? WTERMSIG(ended) == SIGSEGV : WEXITSTATUS(ended) != 0 && WEXITSTATUS(ended) != 99);
+  assert_string_equal(settings, "the engine's");
+  arena_close(arena);
+  assert_int_equal(arena_attach(&client, "/nowhere/arena", &status), NINES_ENOTFOUND);
+  assert_non_null(strstr(status.text, "is its engine running?"));
+  assert_null(client);
+  int fd = open(path, O_RDWR);
+  assert_int_equal(pwrite(fd, &(uint32_t){ ARENA_LAYOUT - 1 }, 4, offsetof(struct arena_header, layout)), 4);
+  assert_int_equal(arena_attach(&client, path, &status), NINES_EVERSION);
+  assert_non_null(strstr(status.text, "version 1, this nines knows version 2"));
+  assert_int_equal(pwrite(fd, "other", 5, 0), 5);
+  assert_int_equal(arena_attach(&client, path, &status), NINES_ECORRUPT);
+  assert_non_null(strstr(status.text, "not an arena of nines"));
+  assert_int_equal(ftruncate(fd, 0), 0);
+  assert_int_equal(arena_attach(&client, path, &status), NINES_ENOTFOUND);
+  close(fd);
+  assert_int_equal(arena_attach(&client, dir, &status), NINES_EIO); // a folder
+  remove_all();
 }
 
 static void test_busy(void **state)
@@ -585,12 +657,19 @@ int main(void)
   seed = given != NULL ? strtoul(given, NULL, 10) : (unsigned)getpid();
   print_message("NINES_TEST_SEED=%llu\n", (unsigned long long)seed);
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_get_or_make),   cmocka_unit_test(test_like_the_oracle),
-    cmocka_unit_test(test_limits),        cmocka_unit_test(test_busy),
-    cmocka_unit_test(test_cannot_open),   cmocka_unit_test(test_survives_kills),
-    cmocka_unit_test(test_set_aside),     cmocka_unit_test(test_unfinished_creation),
-    cmocka_unit_test(test_random_damage), cmocka_unit_test(test_file_size_limit),
-    cmocka_unit_test(test_full_disk),     cmocka_unit_test(test_opens_fast),
+    cmocka_unit_test(test_get_or_make),
+    cmocka_unit_test(test_like_the_oracle),
+    cmocka_unit_test(test_limits),
+    cmocka_unit_test(test_attached),
+    cmocka_unit_test(test_busy),
+    cmocka_unit_test(test_cannot_open),
+    cmocka_unit_test(test_survives_kills),
+    cmocka_unit_test(test_set_aside),
+    cmocka_unit_test(test_unfinished_creation),
+    cmocka_unit_test(test_random_damage),
+    cmocka_unit_test(test_file_size_limit),
+    cmocka_unit_test(test_full_disk),
+    cmocka_unit_test(test_opens_fast),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -194,7 +194,7 @@ static void a_restart_keeps_state_and_shifts_times(void **state)
     struct writers writers;
     struct nines_arena arena;
     assert_int_equal(arena_open(&memory, &config, &notice, &status), 0);
-    writers_init(&writers);
+    writers_init(&writers, NULL);
     writers_bind_loop(&writers);
     guards_init(&arena, memory, &writers, 1, now_ns);
     if (life == 2) { // another boot: the clock begins again, a second later
