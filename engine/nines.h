@@ -117,11 +117,37 @@ typedef struct nines_arena nines_arena;
 NINES_API nines_arena *nines_arena_of(nines *engine); /* the engine's own; folded by its beat */
 /* An arena without an engine, in this process's memory. `seed` 0: from the system. */
 NINES_API int nines_arena_open(nines_arena **out, uint64_t seed);
-NINES_API void nines_arena_close(nines_arena *arena); /* of nines_arena_open; NULL is fine */
+NINES_API void nines_arena_close(nines_arena *arena); /* of nines_arena_open or nines_attach; NULL is fine */
 /* The beat of an arena of nines_arena_open, by one thread, every 50 ms or so: merges what threads counted, takes leases
- * back, turns adaptive limits and throttles. */
+ * back, turns adaptive limits and throttles. Of an attached arena: looks for an engine that was not there; call it each
+ * second or so if you attached without one. */
 NINES_API void nines_arena_fold(nines_arena *arena, int64_t now_ns);
 NINES_API const char *nines_arena_errmsg(const nines_arena *arena); /* valid until the next call on the arena */
+
+/* -- Attach: the arena of an engine that runs in another process.
+ *
+ * Everything below works on an attached arena as on the engine's own, at the same cost: asks, records and flags are
+ * plain memory, and what one process decides (a breaker that opens) holds in all of them at once. `_get` asks the engine
+ * for the object, which makes it within a beat, and adds it to its lists; it and _fold are the only calls that wait or
+ * call the system. A process that dies gives its permits back within a second. After a fork the child goes on with the
+ * same handles; permits belong to the process that asked. Who may attach is a matter of the file's permissions.
+ *
+ * Without its engine an attached process goes on with the last decisions for keep_ns; then each object answers by its
+ * `lost` setting, a flag by its default, until the engine is back. */
+enum { NINES_LOST_ADMIT = 0, NINES_LOST_REFUSE = 1 };
+typedef struct nines_attach_config {
+  size_t size;
+  int64_t wait_ns;    /* 1 s; _attach and each _get wait so long for the engine; negative: not at all */
+  int64_t keep_ns;    /* 10 s */
+  int without_engine; /* 1: attaches also when no engine runs there (yet): objects answer by `lost` until one does */
+} nines_attach_config;
+/* `path`: the file "arena" in the engine's data directory. `config` may be NULL. NINES_ENOTFOUND: no engine runs there.
+ * NINES_EVERSION: it is of another version. NINES_EDENIED: not for this user. NINES_ELIMIT: too many processes and
+ * threads (29 numbers for both). `error` (may be NULL) gets the sentence. One thread at a time for all but [any]. */
+NINES_API int nines_attach(nines_arena **out, const char *path, const nines_attach_config *config, char *error,
+                           size_t error_size);
+enum { NINES_ENGINE_THERE = 0, NINES_ENGINE_GONE = 1 /* decisions are kept */, NINES_ENGINE_LOST = 2 };
+NINES_API int nines_arena_engine(const nines_arena *arena, int64_t now_ns); /* [any] of an attached one: NINES_ENGINE_* */
 
 NINES_API int64_t nines_now_ns(void);        /* [any] CLOCK_MONOTONIC */
 NINES_API int64_t nines_now_coarse_ns(void); /* [any] CLOCK_MONOTONIC_COARSE */
@@ -174,6 +200,7 @@ typedef struct nines_breaker_config {
   int initial_state;          /* NINES_BREAKER_CLOSED */
   int latency;                /* 1: keep windowed latencies also without a latency rule */
   uint32_t keys;              /* 0; else so many keyed breakers at most (1..4,096), over calls, not time */
+  int lost;                   /* NINES_LOST_ADMIT; attached, and the engine gone for too long */
 } nines_breaker_config;
 typedef struct nines_breaker_reading {
   int state;                      /* NINES_BREAKER_* */
@@ -211,6 +238,7 @@ typedef struct nines_limiter_config {
   int64_t warm_up_ns;  /* 0; after a pause as long, starts at rate / cold_factor and grows to the rate */
   double cold_factor;  /* 3 */
   int owner;           /* 1: only one thread ever asks; saves the locked instruction */
+  int lost;            /* NINES_LOST_ADMIT */
 } nines_limiter_config;
 NINES_API int nines_limiter_get(nines_arena *arena, const char *name, const nines_limiter_config *config,
                                 nines_limiter **out);
@@ -231,6 +259,7 @@ typedef struct nines_bulkhead_config {
   int64_t codel_target_ns;   /* 5 ms; a queue stands when nobody waited less for codel_interval_ns ... */
   int64_t codel_interval_ns; /* 100 ms; then the newest is served first */
   int owner;                 /* 1: only one thread ever enters and leaves */
+  int lost;                  /* NINES_LOST_ADMIT */
 } nines_bulkhead_config;
 NINES_API int nines_bulkhead_get(nines_arena *arena, const char *name, const nines_bulkhead_config *config,
                                  nines_bulkhead **out);
@@ -266,6 +295,7 @@ typedef struct nines_adaptive_limit_config {
   int64_t latency_max_ns; /* 0: none; above this p50 the limit always shrinks */
   int64_t window_ns;      /* 1 s between changes */
   uint32_t samples_min;   /* 10 in a window, else nothing changes */
+  int lost;               /* NINES_LOST_ADMIT */
 } nines_adaptive_limit_config;
 NINES_API int nines_adaptive_limit_get(nines_arena *arena, const char *name, const nines_adaptive_limit_config *config,
                                        nines_adaptive_limit **out);
@@ -287,6 +317,7 @@ typedef struct nines_shedder_config {
   int64_t latency_target_ns; /* 0: none; a second whose mean latency is over it sheds 5 % more, else 1 % less (DAGOR) */
   int64_t retry_after_ns;    /* 60 s */
   double retry_jitter;       /* 0.5: between half and one and a half of it */
+  int lost;                  /* NINES_LOST_ADMIT */
 } nines_shedder_config;
 NINES_API int nines_shedder_get(nines_arena *arena, const char *name, const nines_shedder_config *config,
                                 nines_shedder **out);
@@ -416,7 +447,15 @@ NINES_API int nines_fault_inject(nines_fault *fault, const nines_fault_config *c
 NINES_API void nines_fault_heal(nines_fault *fault);            /* [any] */
 NINES_API uint64_t nines_fault_count(const nines_fault *fault); /* [any] calls hit since the start */
 
+/* -- Flag: what a policy or a person has switched on. Set by the engine (`flag` in a policy, `nines flag`). */
+typedef struct nines_flag nines_flag;
+/* `otherwise`: the value while nobody has declared the flag, or without an engine. */
+NINES_API int nines_flag_get(nines_arena *arena, const char *name, int otherwise, nines_flag **out);
+NINES_API int nines_flag_on(const nines_flag *flag, int64_t now_ns); /* [any] 0 or 1 */
+
 /* -- Measures. */
+/* A critical path of the engine whose arena this is: what nines_path_get gives for an engine in this process. */
+NINES_API int nines_arena_path(nines_arena *arena, const char *name, nines_path **out);
 typedef struct nines_counter nines_counter; /* counts, and how many a second */
 NINES_API int nines_counter_get(nines_arena *arena, const char *name, nines_counter **out);
 NINES_API void nines_counter_add(nines_counter *counter, uint64_t n, int64_t now_ns); /* [any] */

@@ -392,7 +392,7 @@ static int push_built(lua_State *L, struct pool *pool, const struct value *value
 
 static int show_path(lua_State *L)
 {
-  const nines_path *path = path_find(world_engine(world_of(L)), luaL_checkstring(L, 2));
+  const struct path *path = path_find(world_engine(world_of(L)), luaL_checkstring(L, 2));
   struct pool pool = { 0 };
   struct value value = value_table();
   if (!path) return 0;

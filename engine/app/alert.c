@@ -97,7 +97,7 @@ static void forget_closed(nines *engine)
 
 static bool still_breached(const struct alert *alert)
 {
-  const nines_path *path = path_find(alert->engine, alert->object);
+  const struct path *path = path_find(alert->engine, alert->object);
   return path && path->state->breached;
 }
 
@@ -117,7 +117,7 @@ static void set_hold(struct alert *alert)
   engine_timer_set(engine, &alert->timer, engine->now_ns + (wait_ns > 0 ? wait_ns : 0));
 }
 
-struct alert *alert_open(nines *engine, nines_path *path)
+struct alert *alert_open(nines *engine, struct path *path)
 {
   struct alert *alert = alert_of(engine, "critical_path", path->name);
   if (alert) return alert;
@@ -215,7 +215,7 @@ bool alert_page(nines *engine, struct alert *alert, const char *severity, const 
   return true;
 }
 
-void alert_recovered(nines *engine, nines_path *path)
+void alert_recovered(nines *engine, struct path *path)
 {
   struct alert *alert = alert_of(engine, "critical_path", path->name);
   if (!alert) return;
@@ -355,7 +355,7 @@ void alerts_load(nines *engine)
 // An open alert of an earlier life: does its breach last, who pages when?
 static void take_up(nines *engine, struct alert *alert)
 {
-  nines_path *path = path_find(engine, alert->object);
+  struct path *path = path_find(engine, alert->object);
   alert->orphan = !path || !path->declared_by;
   if (alert->orphan) return; // not declared in this life: the alert waits for its policy, or for a person
   if (path->fresh && !path->state->breached) {
@@ -389,7 +389,7 @@ void alerts_reconcile(nines *engine)
     if (!alert->resolved_wall_ns) take_up(engine, alert);
   }
   for (uint32_t i = 0; i < engine->path_count; i++) {
-    nines_path *path = engine->path_index[i];
+    struct path *path = engine->path_index[i];
     if (!path->state->breached || alert_of(engine, "critical_path", path->name)) continue;
     struct alert *alert =
         alert_open(engine, path); // the breach was seen, the alert not yet stored, when the engine died

@@ -31,9 +31,9 @@ struct alert {
   nines *engine;
 };
 
-struct alert *alert_open(nines *engine, nines_path *path); // publishes alert.firing; starts the hold or pages
-void alert_recovered(nines *engine, nines_path *path);     // resolves the path's open alert
-bool alert_wants_handler(struct alert *alert);             // once: a handler has to run again for it
+struct alert *alert_open(nines *engine, struct path *path); // publishes alert.firing; starts the hold or pages
+void alert_recovered(nines *engine, struct path *path);     // resolves the path's open alert
+bool alert_wants_handler(struct alert *alert);              // once: a handler has to run again for it
 struct alert *alert_of(const nines *engine, const char *kind, const char *object); // the open one, or NULL
 // Pages now (once an episode; a second call returns false): title and text may be NULL for the summary.
 bool alert_page(nines *engine, struct alert *alert, const char *severity, const char *title, const char *text,

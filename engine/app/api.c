@@ -92,7 +92,7 @@ static void take_observations(struct live *live, struct exchange *exchange)
   int code = collect_names(live, batch, &names, &status);
   if (code == 0) declare_names(live, &names);
   map_fini(&names);
-  nines_path *path = NULL;
+  struct path *path = NULL;
   for (size_t i = 0; i < batch->count && code == 0; i++) {
     struct view name = batch->items[i].path;
     if (path && view_is(name, path->name)) continue;
@@ -107,7 +107,7 @@ static void take_observations(struct live *live, struct exchange *exchange)
   for (size_t i = 0; i < batch->count; i++) {
     const struct observation *observation = &batch->items[i];
     if (!path || !view_is(observation->path, path->name)) path = map_get(&live->engine->paths, observation->path);
-    nines_path_record(path, observation->ok, observation->duration_ns);
+    nines_path_record(path->recorded, observation->ok, observation->duration_ns);
   }
   live->observations_total += batch->count;
   exchange_reply(exchange, 202, NULL, (struct view){ 0 }, NULL);

@@ -16,11 +16,11 @@
 
 enum { BEAT_PATH = 1, BEAT_GAUGE = 2, BEAT_MOVE = 3 };
 
-static void collect_latency(nines_path *path, struct buf *out)
+static void collect_latency(struct path *path, struct buf *out)
 {
   uint32_t count[HISTOGRAM_BUCKETS] = { 0 };
   for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
-    const struct meter *meter = atomic_load_explicit(&path->meters[writer], memory_order_acquire);
+    const struct meter *meter = path_meter_of(path->recorded, writer);
     if (meter) meter_add_latency(meter, count);
   }
   uint32_t changed = 0;
@@ -35,17 +35,14 @@ static void collect_latency(nines_path *path, struct buf *out)
   memcpy(path->seen_latency, count, sizeof count);
 }
 
-static void collect_path(nines_path *path, struct buf *out)
+static void collect_path(struct path *path, struct buf *out)
 {
-  uint32_t wanted = atomic_exchange_explicit(&path->wanted, 0, memory_order_relaxed);
-  for (uint32_t writer = WRITER_FIRST; wanted >> writer; writer++)
-    if (wanted >> writer & 1) path_meter(path, writer);
   struct tally tally = path_tally(path);
   struct tally delta = tally_sub(tally, path->seen);
   if (delta.total == 0 && delta.bad == 0 && delta.slow == 0) return;
   uint64_t timed = 0, sum_us = 0;
   for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
-    const struct meter *meter = atomic_load_explicit(&path->meters[writer], memory_order_acquire);
+    const struct meter *meter = path_meter_of(path->recorded, writer);
     if (!meter) continue;
     timed += atomic_load_explicit(&meter->timed, memory_order_relaxed);
     sum_us += atomic_load_explicit(&meter->sum_us, memory_order_relaxed);
@@ -89,14 +86,14 @@ void engine_collect(nines *engine, int64_t now_ns, struct buf *body)
   protections_collect(engine, now_ns, BEAT_MOVE, body);
 }
 
-void beat_declaration(const nines_path *path, struct buf *out)
+void beat_declaration(const struct path *path, struct buf *out)
 {
   buf_text(out, "{\"path\":");
   buf_json_text(out, view_of(path->name));
   buf_printf(out, ",\"number\":%u,\"actor\":\"engine\"}", path->number);
 }
 
-static void collect_second(nines_path *path, struct buf *out)
+static void collect_second(struct path *path, struct buf *out)
 {
   struct tally delta = tally_sub(path->seen, path->second_seen);
   if (delta.total == 0) return;
@@ -128,9 +125,9 @@ void engine_collect_second(nines *engine, struct buf *body)
 }
 
 // Puts a recorded delta where live traffic would have put it.
-static bool replay_path(struct view *in, nines_path *path, const uint64_t field[6])
+static bool replay_path(struct view *in, struct path *path, const uint64_t field[6])
 {
-  struct meter *meter = path ? atomic_load_explicit(&path->meters[WRITER_LOOP], memory_order_relaxed) : NULL;
+  struct meter *meter = path ? path_meter_of(path->recorded, WRITER_LOOP) : NULL;
   if (meter) {
     atomic_fetch_add_explicit(&meter->total, field[1], memory_order_relaxed);
     atomic_fetch_add_explicit(&meter->bad, field[2], memory_order_relaxed);
@@ -155,7 +152,7 @@ static bool fold_path(nines *engine, struct view *in)
   uint64_t field[6];
   for (int i = 0; i < 6; i++)
     if (!view_varint(in, &field[i])) return false;
-  nines_path *path = field[0] < engine->path_count ? engine->path_index[field[0]] : NULL;
+  struct path *path = field[0] < engine->path_count ? engine->path_index[field[0]] : NULL;
   if (engine->replay) {
     if (!replay_path(in, path, field)) return false;
   } else {

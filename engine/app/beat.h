@@ -5,6 +5,6 @@
 #include "path.h"
 
 // The arguments of the request "path.declare" that tells a recording which number the path has.
-void beat_declaration(const nines_path *path, struct buf *out);
+void beat_declaration(const struct path *path, struct buf *out);
 
 #endif

@@ -100,7 +100,8 @@ static int call_since(void *app, uint64_t handle, struct call *call)
   const nines *engine = app;
   const struct breaker *breaker = protection_of(handle)->guard->shared;
   struct circuit_move move;
-  bool moved = circuit_move_of(&breaker->circuit, circuit_word_generation(circuit_load(&breaker->circuit)), &move);
+  bool moved =
+      circuit_move_of(breaker_circuit(breaker), circuit_word_generation(circuit_load(breaker_circuit(breaker))), &move);
   call_return(call,
               moved ? value_number((double)(engine->wall_ns - engine->now_ns + move.at_ns) / NS_PER_S) : value_nil());
   return CALL_DONE;

@@ -68,7 +68,7 @@ static void forget_ended(nines *engine)
 char *effect_key(nines *engine, const struct caller *caller, const char *kind, const char *target,
                  const char *arguments, struct pool *pool)
 {
-  const nines_path *path = strncmp(caller->topic, "critical_path.", 14) == 0 ? path_find(engine, caller->name) : NULL;
+  const struct path *path = strncmp(caller->topic, "critical_path.", 14) == 0 ? path_find(engine, caller->name) : NULL;
   if (!path) return NULL;
   struct buf key = { 0 };
   buf_printf(&key, "critical_path/%s/%u/%s/%s/%s", path->name, path->state->episode, kind, target, arguments);

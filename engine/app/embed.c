@@ -107,23 +107,13 @@ const char *nines_errmsg(const nines *engine)
   return engine->status.text;
 }
 
-static void declare_path(struct live *live, const char *name)
-{
-  struct buf arguments = { 0 };
-  buf_text(&arguments, "{\"actor\":\"host\",\"path\":");
-  buf_json_text(&arguments, view_of(name));
-  buf_printf(&arguments, ",\"number\":%u}", live->engine->path_count);
-  live_input(live, (struct input){ .kind = INPUT_CALL, .name = view_of("path.declare"), .body = buf_view(&arguments) });
-  buf_free(&arguments);
-}
-
 int nines_path_get(nines *engine, const char *name, nines_path **out)
 {
-  *out = path_find(engine, name);
-  if (!*out) declare_path(live_of(engine), name);
-  *out = path_get(engine, name, &engine->status); // for the sentence, when it could not be declared
-  if (!*out) return engine->status.code;
-  // Other threads may record before the next beat has given them a meter of their own.
-  if (path_meter(*out, WRITER_SHARED)) return 0;
-  return status_set(&engine->status, NINES_ELIMIT, "the arena is full");
+  const struct path *path = path_find(engine, name);
+  *out = NULL;
+  if (!path) live_declare_path(live_of(engine), name);
+  path = path_get(engine, name, &engine->status); // for the sentence, when it could not be declared
+  if (!path) return engine->status.code;
+  *out = path->recorded;
+  return 0;
 }

@@ -14,6 +14,7 @@
 
 #include "alert.h"
 #include "check.h"
+#include "clients.h"
 #include "clock.h"
 #include "duration.h"
 #include "effect.h"
@@ -131,11 +132,16 @@ static int open_arena(nines *engine, const struct engine_config *config, struct 
   engine->rebase_then_ns = then_ns;
   int64_t gap_ns = config->wall_ns - engine->clock->wall_ns;
   engine->rebase_now_ns = config->now_ns - (gap_ns > 0 ? gap_ns : 0);
+  struct writer_claims *claims = NULL;
+  if (config->attachable && arena_path(engine->arena) && !(claims = clients_claims(engine->arena, status)))
+    return status->code;
+  writers_init(&engine->writers, claims);
+  writers_bind_loop(&engine->writers);
   guards_init(&engine->guards, engine->arena, &engine->writers, config->seed, config->now_ns);
   engine->guards.rebase = engine->rebase;
   engine->guards.rebase_then_ns = engine->rebase_then_ns;
   engine->guards.rebase_now_ns = engine->rebase_now_ns;
-  return 0;
+  return claims ? clients_open(&engine->guards, config->now_ns, status) : 0;
 }
 
 static int open_scripts(nines *engine, const struct engine_config *config, struct status *status)
@@ -201,7 +207,6 @@ int engine_open(nines **out, const struct engine_config *config, struct status *
   list_init(&engine->tracks);
   list_init(&engine->guardeds);
   rng_init(&engine->random, config->seed, "engine");
-  writers_bind_loop(&engine->writers);
   engine->events = events_open();
   int code = open_arena(engine, config, status);
   if (code == 0) code = open_scripts(engine, config, status);
@@ -263,9 +268,10 @@ void engine_close(nines *engine)
   for (struct map_entry *entry; (entry = map_next(&engine->held, &at));) mem_free(((struct held *)entry->value)->why);
   free_map(&engine->held);
   free_map(&engine->operations);
+  clients_close(&engine->guards);
   guards_fini(&engine->guards);
   txn_fini(&engine->txn);
-  writers_fini(&engine->writers);
+  if (engine->writers.id) writers_fini(&engine->writers);
   if (engine->events) events_close(engine->events);
   arena_close(engine->arena);
   mem_free(engine);

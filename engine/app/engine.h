@@ -24,7 +24,7 @@
 #define BEAT_NS (50 * 1000000LL)
 
 // Kinds of objects in the arena.
-enum { ARENA_CLOCK = 1, ARENA_PATH, ARENA_METER, ARENA_QUANTILE };
+enum { ARENA_CLOCK = 1, ARENA_PATH, ARENA_QUANTILE };
 
 struct engine_timer {
   struct heap_node node; // first
@@ -45,6 +45,7 @@ struct engine_config {
   bool simulated;         // services need no commands: the door deploys anything
   bool replay;            // beats carry observations that are not in the meters yet
   const char *arena_path; // NULL: anonymous
+  bool attachable;        // other processes may attach to the arena
   int64_t now_ns, wall_ns;
 };
 
@@ -75,9 +76,9 @@ struct nines {
   struct map protections;               // noun/name -> struct protection
   struct protection **protection_index; // in order of creation
   uint32_t protection_count;
-  struct map protections_stored;  // noun/name -> JSON, as the store had it at the start
-  struct map paths;               // name -> nines_path
-  struct nines_path **path_index; // by number, for beats
+  struct map protections_stored; // noun/name -> JSON, as the store had it at the start
+  struct map paths;              // name -> struct path
+  struct path **path_index;      // by number, for beats
   uint32_t path_count;
   uint64_t paths_changed; // grows when routes to paths must be told anew
   struct map alerts;      // id -> struct alert, open ones and the newest closed ones

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "flags.h"
 #include "json.h"
 #include "mem.h"
 #include "schema.h"
@@ -21,7 +22,17 @@ static struct flag *flag_make(nines *engine, const char *name, bool standard)
   flag->standard = flag->on = standard;
   flag->asked = -1;
   CHECK(map_put(&engine->flags, view_of(name), flag) == 0);
+  struct status status = { 0 };
+  if (guards_declare(&engine->guards, &flag_kind, name, NULL, &flag->published, &status) < 0) {
+    engine_log(engine, "error", "flag \"%s\" is not to be seen by hosts: %s", name, status.text);
+    flag->published = NULL;
+  }
   return flag;
+}
+
+static void publish(const struct flag *flag)
+{
+  if (flag->published) flag_publish(flag->published, flag->on);
 }
 
 void flag_describe(const struct flag *flag, struct pool *pool, struct value *out)
@@ -49,6 +60,7 @@ static bool flag_change(nines *engine, struct flag *flag, bool on, const char *a
 {
   bool changed = flag->on != on;
   flag->on = on;
+  publish(flag);
   mem_free(flag->actor);
   mem_free(flag->reason);
   flag->actor = mem_must_copy(actor);
@@ -106,6 +118,7 @@ static void load_flag(void *userdata, const char *id, struct view json)
     if (actor.size) flag->actor = mem_must_copy_n(actor.data, actor.size);
     if (actor.size) flag->reason = mem_must_copy_n(reason.data ? reason.data : "", reason.size);
     flag->changed_wall_ns = value_get_integer(&document, "changed_ns", 0);
+    publish(flag);
   } else {
     engine_log(engine, "error", "flag %s in the store cannot be read: %s", id, status.text);
   }
@@ -180,6 +193,7 @@ static int flag_apply(void *app, const char *script, const char *name, const str
   if (!flag) flag = flag_make(engine, name, out.standard);
   flag->standard = out.standard;
   if (!flag->actor && flag->asked < 0) flag->on = out.standard;
+  publish(flag);
   mem_free(flag->declared_by);
   flag->declared_by = mem_must_copy(script);
   return 0;
@@ -191,6 +205,7 @@ static void flag_retire(void *app, const char *name)
   if (!flag) return;
   mem_free(flag->declared_by);
   flag->declared_by = NULL;
+  if (flag->published) flag_withdraw(flag->published);
 }
 
 // Flags are never freed while the engine lives, so their address is their handle.

@@ -11,6 +11,7 @@ enum { FLAGS_MAX = 1000 };
 
 struct flag {
   char *name;
+  struct guard *published; // in the arena, for request paths; NULL: no room there
   char *declared_by; // script; NULL: nobody
   bool standard;     // the default
   bool on;

@@ -15,6 +15,7 @@
 
 #include "beat.h"
 #include "check.h"
+#include "clients.h"
 #include "clock.h"
 #include "duration.h"
 #include "mem.h"
@@ -141,10 +142,10 @@ static void tell_routes(struct live *live)
   struct statsd_route *routes = mem_must((size_t)engine->path_count * 2 * sizeof *routes + 1);
   uint32_t count = 0;
   for (uint32_t i = 0; i < engine->path_count; i++) {
-    nines_path *path = engine->path_index[i];
+    struct path *path = engine->path_index[i];
     struct meter *meter = path->declared_by ? path_meter(path, WRITER_STATSD) : NULL;
     if (!meter) continue;
-    int64_t slow_ns = atomic_load_explicit(&path->slow_over_ns, memory_order_relaxed);
+    int64_t slow_ns = path_slow_ns(path->recorded);
     routes[count++] = (struct statsd_route){ path->name, meter, slow_ns };
     if (path->settings.statsd) routes[count++] = (struct statsd_route){ path->settings.statsd, meter, slow_ns };
   }
@@ -177,6 +178,35 @@ static void each_second(struct live *live, int64_t now_ns, int64_t wall_ns)
   buf_free(&body);
 }
 
+void live_declare_path(struct live *live, const char *name)
+{
+  struct buf arguments = { 0 };
+  buf_text(&arguments, "{\"actor\":\"host\",\"path\":");
+  buf_json_text(&arguments, view_of(name));
+  buf_printf(&arguments, ",\"number\":%u}", live->engine->path_count);
+  live_input(live, (struct input){ .kind = INPUT_CALL, .name = view_of("path.declare"), .body = buf_view(&arguments) });
+  buf_free(&arguments);
+}
+
+// Paths that attached processes record to, and nobody here knew.
+static void meet_paths(struct live *live)
+{
+  const struct nines_arena *guards = &live->engine->guards;
+  for (; live->paths_met < guards->count; live->paths_met++) {
+    const struct guard *guard = guards->guards[live->paths_met];
+    if (guard->kind == &path_kind && !((const nines_path *)guard)->owner) live_declare_path(live, guard->name);
+  }
+}
+
+// A process that is attached, or wants to be.
+static void on_ring(void *userdata, const char *path)
+{
+  struct live *live = userdata;
+  (void)path;
+  clients_serve(&live->engine->guards, live->clock->now_ns(live->clock));
+  meet_paths(live);
+}
+
 static void on_beat(void *userdata)
 {
   struct live *live = userdata;
@@ -188,6 +218,7 @@ static void on_beat(void *userdata)
   buf_clear(&live->beat);
   engine_collect(live->engine, now_ns, &live->beat);
   live_input(live, (struct input){ .kind = INPUT_BEAT, .body = buf_view(&live->beat) });
+  meet_paths(live);
   tell_routes(live);
   if (live->beats && recorder_flush(live->beats, now_ns, wall_ns, &status) < 0)
     live_log(live, "error", "recording: %s", status.text);
@@ -305,6 +336,7 @@ static int open_engine(struct live *live, struct status *status)
                                   .door = live_door(live),
                                   .seed = live->seed,
                                   .arena_path = arena,
+                                  .attachable = true,
                                   .now_ns = live->clock->now_ns(live->clock),
                                   .wall_ns = live->clock->wall_ns(live->clock) };
   int code = engine_open(&live->engine, &config, status);
@@ -375,6 +407,8 @@ static int open_all(struct live *live, struct status *status)
   code = live_sources(live, status);
   if (code < 0) return code;
   code = live_watch(live, status);
+  if (code == 0 && arena_path(live->engine->arena))
+    code = loop_watch(live->loop, arena_path(live->engine->arena), NS_PER_MS, on_ring, live, &live->door, status);
   if (code < 0) return code;
   return loop_every(live->loop, BEAT_NS, BEAT_NS, on_beat, live) ? 0
                                                                  : status_set(status, NINES_ENOMEM, "out of memory");

@@ -69,6 +69,8 @@ struct live {
   struct observations observations;
   struct buf beat;
 
+  uint32_t paths_met;      // of the engine's guards, those looked at for paths that nobody declared
+  struct loop_watch *door; // of the arena: attached processes ring it
   uint64_t routes_version; // engine->paths_changed as told to StatsD
   int64_t second_wall_ns;
   int64_t last_beat_ns;
@@ -89,6 +91,7 @@ void live_reload(struct live *live); // [any]
 // For its parts.
 void live_input(struct live *live, struct input input);   // times are filled in; texts are copied when it has to wait
 void live_record(struct live *live, struct input *input); // into the recording only
+void live_declare_path(struct live *live, const char *name);
 void live_log(struct live *live, const char *level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 // live_door.c
 struct door live_door(struct live *live);

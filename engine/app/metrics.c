@@ -23,14 +23,14 @@ static void path_metrics(nines *engine, struct expose *expose)
   expose_family(expose, "detection_critical_path_success_rate", EXPOSE_GAUGE,
                 "Percent of requests that succeeded, over the path's window.");
   for (uint32_t i = 0; i < engine->path_count; i++) {
-    const nines_path *path = engine->path_index[i];
+    const struct path *path = engine->path_index[i];
     if (path_field(path, "success_rate", 0, &value))
       expose_sample(expose, "", (struct expose_label[]){ { "path", path->name }, { 0 } }, value);
   }
   expose_family(expose, "detection_critical_path_latency_ms", EXPOSE_SUMMARY,
                 "Latency over the path's window, in milliseconds.");
   for (uint32_t i = 0; i < engine->path_count; i++) {
-    const nines_path *path = engine->path_index[i];
+    const struct path *path = engine->path_index[i];
     static const char *const fields[] = { "p50", "p95", "p99" };
     static const char *const quantiles[] = { "0.5", "0.95", "0.99" };
     for (int q = 0; q < 3; q++)

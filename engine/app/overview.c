@@ -146,7 +146,7 @@ static void history(nines *engine, const char *name, struct pool *pool, struct v
   value_put(pool, out, "history", list);
 }
 
-static const char *path_rule(const nines_path *path, struct pool *pool)
+static const char *path_rule(const struct path *path, struct pool *pool)
 {
   struct buf out = { 0 };
   char window[DURATION_TEXT_MAX], recovery[DURATION_TEXT_MAX], limit[DURATION_TEXT_MAX];
@@ -193,7 +193,7 @@ int overview_explain(nines *engine, const char *name, struct pool *pool, struct 
 {
   bool found = explain_script(engine, name, pool, out);
   if (protection_overview_explain(engine, name, pool, out)) found = true;
-  const nines_path *path = path_find(engine, name);
+  const struct path *path = path_find(engine, name);
   if (path) {
     struct value item = value_table();
     path_describe(path, pool, &item);

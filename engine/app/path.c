@@ -16,71 +16,27 @@
 #include "mem.h"
 #include "service.h"
 
-static struct meter *meter_make(nines_path *path, uint32_t writer, struct status *status)
-{
-  struct meter *known = atomic_load_explicit(&path->meters[writer], memory_order_relaxed);
-  if (known) return known;
-  struct buf name = { 0 };
-  buf_printf(&name, "%s/%u", path->name, writer);
-  struct arena_slot slot;
-  int code = arena_object(path->engine->arena, ARENA_METER, buf_view(&name), sizeof(struct meter), &slot, status);
-  buf_free(&name);
-  if (code < 0) return NULL;
-  struct meter *meter = arena_at(path->engine->arena, slot.offset);
-  atomic_store_explicit(&path->meters[writer], meter, memory_order_release);
-  return meter;
-}
-
-struct meter *path_meter(nines_path *path, uint32_t writer)
+struct meter *path_meter(struct path *path, uint32_t writer)
 {
   struct status status = { 0 };
-  struct meter *meter = meter_make(path, writer, &status);
-  if (!meter) engine_log(path->engine, "error", "%s", status.text);
-  return meter;
+  if (guards_stripe(&path->recorded->guard, writer, &status) < 0) engine_log(path->engine, "error", "%s", status.text);
+  return path_meter_of(path->recorded, writer);
 }
 
-// Meters of an earlier life, whoever writes them now.
-static void meters_find(nines_path *path)
-{
-  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
-    struct buf name = { 0 };
-    struct arena_slot slot;
-    buf_printf(&name, "%s/%u", path->name, writer);
-    if (arena_find(path->engine->arena, ARENA_METER, buf_view(&name), &slot) && slot.size_bytes == sizeof(struct meter))
-      atomic_store_explicit(&path->meters[writer], arena_at(path->engine->arena, slot.offset), memory_order_release);
-    buf_free(&name);
-  }
-}
-
-void nines_path_record(nines_path *path, int ok, int64_t duration_ns)
-{
-  uint32_t writer = writers_mine(&path->engine->writers);
-  int64_t slow_over_ns = atomic_load_explicit(&path->slow_over_ns, memory_order_relaxed);
-  struct meter *meter = atomic_load_explicit(&path->meters[writer], memory_order_acquire);
-  if (meter && writer != WRITER_SHARED) {
-    meter_record(meter, ok != 0, duration_ns, slow_over_ns, 1);
-    return;
-  }
-  // The loop gives this writer a meter of its own at the next beat.
-  if (!meter) atomic_fetch_or_explicit(&path->wanted, 1u << writer, memory_order_relaxed);
-  meter = atomic_load_explicit(&path->meters[WRITER_SHARED], memory_order_acquire);
-  meter_record_shared(meter, ok != 0, duration_ns, slow_over_ns, 1);
-}
-
-struct tally path_tally(const nines_path *path)
+struct tally path_tally(const struct path *path)
 {
   struct tally sum = { 0 };
   for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
-    const struct meter *meter = atomic_load_explicit(&path->meters[writer], memory_order_acquire);
+    const struct meter *meter = path_meter_of(path->recorded, writer);
     if (meter) sum = tally_add(sum, meter_tally(meter));
   }
   return sum;
 }
 
-static void meters_latency(const nines_path *path, uint32_t count[static HISTOGRAM_BUCKETS])
+static void meters_latency(const struct path *path, uint32_t count[static HISTOGRAM_BUCKETS])
 {
   for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
-    const struct meter *meter = atomic_load_explicit(&path->meters[writer], memory_order_acquire);
+    const struct meter *meter = path_meter_of(path->recorded, writer);
     if (meter) meter_add_latency(meter, count);
   }
 }
@@ -89,7 +45,7 @@ static void meters_latency(const nines_path *path, uint32_t count[static HISTOGR
 // since. A replay puts the beats into the meters, and has nothing else there.
 static void path_latency(void *userdata, uint32_t count[static HISTOGRAM_BUCKETS])
 {
-  const nines_path *path = userdata;
+  const struct path *path = userdata;
   if (path->engine->replay) {
     meters_latency(path, count);
     return;
@@ -97,18 +53,18 @@ static void path_latency(void *userdata, uint32_t count[static HISTOGRAM_BUCKETS
   for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) count[i] += path->seen_latency[i];
 }
 
-static void path_timed(const nines_path *path, uint64_t *timed, uint64_t *sum_us)
+static void path_timed(const struct path *path, uint64_t *timed, uint64_t *sum_us)
 {
   *timed = *sum_us = 0;
   for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
-    const struct meter *meter = atomic_load_explicit(&path->meters[writer], memory_order_acquire);
+    const struct meter *meter = path_meter_of(path->recorded, writer);
     if (!meter) continue;
     *timed += atomic_load_explicit(&meter->timed, memory_order_relaxed);
     *sum_us += atomic_load_explicit(&meter->sum_us, memory_order_relaxed);
   }
 }
 
-static int quantile_keep(nines_path *path, int64_t window_ns, struct status *status)
+static int quantile_keep(struct path *path, int64_t window_ns, struct status *status)
 {
   nines *engine = path->engine;
   for (uint32_t i = 0; i < path->quantile_count; i++)
@@ -137,10 +93,14 @@ static int quantile_keep(nines_path *path, int64_t window_ns, struct status *sta
   return 0;
 }
 
-static int path_place(nines_path *path, struct status *status)
+static int path_place(struct path *path, struct status *status)
 {
   nines *engine = path->engine;
   struct arena_slot slot;
+  struct guard *recorded;
+  if (guards_declare(&engine->guards, &path_kind, path->name, NULL, &recorded, status) < 0) return status->code;
+  path->recorded = (nines_path *)recorded;
+  path->recorded->owner = path;
   uint32_t state_bytes = (sizeof(struct path_state) + 63) / 64 * 64;
   int code = arena_object(engine->arena, ARENA_PATH, view_of(path->name), state_bytes + burn_size(), &slot, status);
   if (code < 0) return code;
@@ -148,8 +108,6 @@ static int path_place(nines_path *path, struct status *status)
   path->state = (struct path_state *)(void *)piece;
   path->burn = (struct burn *)(void *)(piece + state_bytes);
   path->fresh = slot.fresh;
-  meters_find(path);
-  if (!meter_make(path, WRITER_LOOP, status)) return status->code;
   path->seen = path_tally(path);
   path_timed(path, &path->seen_timed, &path->seen_sum_us);
   meters_latency(path, path->seen_latency);
@@ -169,8 +127,9 @@ static int path_place(nines_path *path, struct status *status)
   return 0;
 }
 
-static void path_free(nines_path *path)
+static void path_free(struct path *path)
 {
+  if (path->recorded) path->recorded->owner = NULL;
   size_t at = 0;
   for (struct map_entry *entry; (entry = map_next(&path->conditions, &at));) expr_free(entry->value);
   map_fini(&path->conditions);
@@ -180,14 +139,14 @@ static void path_free(nines_path *path)
   mem_free(path);
 }
 
-nines_path *path_find(const nines *engine, const char *name)
+struct path *path_find(const nines *engine, const char *name)
 {
   return map_get(&engine->paths, view_of(name));
 }
 
-nines_path *path_get(nines *engine, const char *name, struct status *status)
+struct path *path_get(nines *engine, const char *name, struct status *status)
 {
-  nines_path *path = path_find(engine, name);
+  struct path *path = path_find(engine, name);
   if (path) return path;
   if (!name[0] || strlen(name) > PATH_NAME_MAX) {
     status_set(status, NINES_EINVAL, "a path's name has 1 to %d bytes", PATH_NAME_MAX);
@@ -214,14 +173,14 @@ nines_path *path_get(nines *engine, const char *name, struct status *status)
   return path;
 }
 
-int path_configure(nines_path *path, const char *script, const struct path_settings *settings, struct pool *pool,
+int path_configure(struct path *path, const char *script, const struct path_settings *settings, struct pool *pool,
                    const struct view_list *windows, struct status *status)
 {
   pool_fini(&path->settings_pool);
   path->settings_pool = *pool; // taken over, with the texts that settings point to
   *pool = (struct pool){ 0 };
   path->settings = *settings;
-  atomic_store_explicit(&path->slow_over_ns, settings->latency_q > 0 ? settings->latency_ns : 0, memory_order_relaxed);
+  path_slow_over(path->recorded, settings->latency_q > 0 ? settings->latency_ns : 0);
   mem_free(path->declared_by);
   path->declared_by = mem_must_copy(script);
   path->quantile_count = 0;
@@ -235,7 +194,7 @@ int path_configure(nines_path *path, const char *script, const struct path_setti
   return code;
 }
 
-void path_retire(nines_path *path)
+void path_retire(struct path *path)
 {
   mem_free(path->declared_by);
   path->declared_by = NULL;
@@ -249,7 +208,7 @@ void path_retire(nines_path *path)
 
 // --- judging
 
-static struct breach_reading read_objective(const nines_path *path, bool latency, double allowed)
+static struct breach_reading read_objective(const struct path *path, bool latency, double allowed)
 {
   int64_t now_ns = path->engine->now_ns;
   const struct breach *breach = latency ? &path->state->latency : &path->state->success;
@@ -263,7 +222,7 @@ static struct breach_reading read_objective(const nines_path *path, bool latency
                                   .min_requests = (uint64_t)path->settings.min_requests };
 }
 
-static void judge(nines_path *path, bool latency, double allowed)
+static void judge(struct path *path, bool latency, double allowed)
 {
   struct breach_reading reading = read_objective(path, latency, allowed);
   breach_feed(latency ? &path->state->latency : &path->state->success, path->engine->now_ns, &reading);
@@ -271,7 +230,7 @@ static void judge(nines_path *path, bool latency, double allowed)
 
 struct path_wait {
   struct list node;
-  nines_path *path;
+  struct path *path;
   uint64_t token;
   struct engine_timer timer;
 };
@@ -292,7 +251,7 @@ static void wait_late(nines *engine, struct engine_timer *timer)
   wait_end(list_entry(timer, struct path_wait, timer), false);
 }
 
-void path_wait_recovery(nines_path *path, uint64_t token, int64_t timeout_ns)
+void path_wait_recovery(struct path *path, uint64_t token, int64_t timeout_ns)
 {
   struct path_wait *wait = mem_must(sizeof *wait);
   *wait = (struct path_wait){ .path = path, .token = token, .timer.fn = wait_late };
@@ -313,7 +272,7 @@ void path_unwait(nines *engine, uint64_t token)
     }
 }
 
-static void path_publish(nines_path *path, const char *topic, const struct alert *alert, bool again)
+static void path_publish(struct path *path, const char *topic, const struct alert *alert, bool again)
 {
   struct pool pool = { 0 };
   struct value payload = value_table();
@@ -328,7 +287,7 @@ static void path_publish(nines_path *path, const char *topic, const struct alert
   pool_fini(&pool);
 }
 
-static void path_judge(nines_path *path)
+static void path_judge(struct path *path)
 {
   struct path_state *state = path->state;
   if (path->settings.success_rate > 0) judge(path, false, 1 - path->settings.success_rate / 100);
@@ -351,7 +310,7 @@ static void path_judge(nines_path *path)
   list_each (node, &path->waits) wait_end(list_entry(node, struct path_wait, node), true);
 }
 
-void path_fold(nines_path *path)
+void path_fold(struct path *path)
 {
   nines *engine = path->engine;
   burn_fold(path->burn, engine->now_ns, engine->replay ? path_tally(path) : path->seen);
@@ -363,7 +322,7 @@ void path_fold(nines_path *path)
 void paths_republish(nines *engine)
 {
   for (uint32_t i = 0; i < engine->path_count; i++) {
-    nines_path *path = engine->path_index[i];
+    struct path *path = engine->path_index[i];
     struct alert *alert = path->state->breached ? alert_of(engine, "critical_path", path->name) : NULL;
     if (!alert || !alert_wants_handler(alert)) continue;
     path_publish(path, "critical_path.breached", alert, true);
@@ -372,12 +331,12 @@ void paths_republish(nines *engine)
 
 // --- reading
 
-static double objective_of(const nines_path *path)
+static double objective_of(const struct path *path)
 {
   return path->settings.success_rate / 100;
 }
 
-static bool read_quantile(const nines_path *path, double q, int64_t window_ns, double *out)
+static bool read_quantile(const struct path *path, double q, int64_t window_ns, double *out)
 {
   for (uint32_t i = 0; i < path->quantile_count; i++) {
     if (path->quantiles[i].window_ns != window_ns) continue;
@@ -421,7 +380,7 @@ static const struct path_field_name *field_name(const char *name)
   return NULL;
 }
 
-bool path_field(const nines_path *path, const char *name, int64_t window_ns, double *out)
+bool path_field(const struct path *path, const char *name, int64_t window_ns, double *out)
 {
   const struct path_field_name *field = field_name(name);
   if (!field) return false;
@@ -454,7 +413,7 @@ bool path_field(const nines_path *path, const char *name, int64_t window_ns, dou
   return false;
 }
 
-int path_field_check(const nines_path *path, const struct expr_field *field, struct status *status)
+int path_field_check(const struct path *path, const struct expr_field *field, struct status *status)
 {
   char text[DURATION_TEXT_MAX];
   const struct path_field_name *known = field_name(field->name);
@@ -473,7 +432,7 @@ int path_field_check(const nines_path *path, const struct expr_field *field, str
 }
 
 struct condition_reader {
-  nines_path *path;
+  struct path *path;
   const struct expr *expr;
 };
 
@@ -481,7 +440,7 @@ static bool read_field(void *userdata, uint32_t index, double *out)
 {
   const struct condition_reader *reader = userdata;
   const struct expr_field *field = expr_field_at(reader->expr, index);
-  const nines_path *path = field->object ? path_find(reader->path->engine, field->object) : reader->path;
+  const struct path *path = field->object ? path_find(reader->path->engine, field->object) : reader->path;
   if (!path) return false;
   if (!field->labels && field_name(field->name)) return path_field(path, field->name, field->window_ns, out);
   const struct gauge *gauge = engine_gauge(path->engine, field->name, field->labels);
@@ -490,7 +449,7 @@ static bool read_field(void *userdata, uint32_t index, double *out)
   return true;
 }
 
-static struct expr *condition_get(nines_path *path, const char *condition, struct status *status)
+static struct expr *condition_get(struct path *path, const char *condition, struct status *status)
 {
   struct expr *expr = map_get(&path->conditions, view_of(condition));
   if (expr) return expr;
@@ -507,7 +466,7 @@ static struct expr *condition_get(nines_path *path, const char *condition, struc
   }
   for (uint32_t i = 0; i < expr_field_count(expr); i++) {
     const struct expr_field *field = expr_field_at(expr, i);
-    const nines_path *of = field->object ? path_find(path->engine, field->object) : path;
+    const struct path *of = field->object ? path_find(path->engine, field->object) : path;
     if (!of)
       status_set(status, NINES_EINVAL, "column %u: there is no critical_path \"%s\"", field->column, field->object);
     else
@@ -522,7 +481,7 @@ static struct expr *condition_get(nines_path *path, const char *condition, struc
   return expr;
 }
 
-enum truth path_is(nines_path *path, const char *condition, struct status *status)
+enum truth path_is(struct path *path, const char *condition, struct status *status)
 {
   status->code = 0;
   struct expr *expr = condition_get(path, condition, status);
@@ -530,12 +489,12 @@ enum truth path_is(nines_path *path, const char *condition, struct status *statu
   return expr_eval(expr, read_field, &(struct condition_reader){ path, expr });
 }
 
-bool path_recovered(const nines_path *path)
+bool path_recovered(const struct path *path)
 {
   return !path->state->breached;
 }
 
-const char *path_summary(const nines_path *path, struct pool *pool)
+const char *path_summary(const struct path *path, struct pool *pool)
 {
   struct buf out = { 0 };
   char window[DURATION_TEXT_MAX], limit[DURATION_TEXT_MAX];
@@ -557,7 +516,7 @@ const char *path_summary(const nines_path *path, struct pool *pool)
   return text ? text : path->name;
 }
 
-const char *path_recovery(const nines_path *path, struct pool *pool)
+const char *path_recovery(const struct path *path, struct pool *pool)
 {
   struct buf out = { 0 };
   char window[DURATION_TEXT_MAX];
@@ -571,13 +530,14 @@ const char *path_recovery(const nines_path *path, struct pool *pool)
   return text ? text : path->name;
 }
 
-static void put_number(struct pool *pool, struct value *out, const char *key, const nines_path *path, const char *field)
+static void put_number(struct pool *pool, struct value *out, const char *key, const struct path *path,
+                       const char *field)
 {
   double number;
   if (path_field(path, field, 0, &number)) value_put(pool, out, key, value_number(number));
 }
 
-void path_describe(const nines_path *path, struct pool *pool, struct value *out)
+void path_describe(const struct path *path, struct pool *pool, struct value *out)
 {
   const struct path_settings *settings = &path->settings;
   char text[DURATION_TEXT_MAX];
@@ -615,7 +575,7 @@ void path_describe(const nines_path *path, struct pool *pool, struct value *out)
 void paths_close(nines *engine)
 {
   for (uint32_t i = 0; i < engine->path_count; i++) {
-    nines_path *path = engine->path_index[i];
+    struct path *path = engine->path_index[i];
     list_each (node, &path->waits) {
       list_remove(node);
       mem_free(list_entry(node, struct path_wait, node));
@@ -627,13 +587,13 @@ void paths_close(nines *engine)
   map_fini(&engine->rebased);
 }
 
-int path_renumber(nines_path *path, uint32_t number, struct status *status)
+int path_renumber(struct path *path, uint32_t number, struct status *status)
 {
   nines *engine = path->engine;
   if (number >= PATHS_MAX || number >= engine->path_count)
     return status_set(status, NINES_ECORRUPT, "the recording gives path \"%s\" the number %u, which cannot be",
                       path->name, number);
-  nines_path *other = engine->path_index[number];
+  struct path *other = engine->path_index[number];
   engine->path_index[path->number] = other;
   other->number = path->number;
   engine->path_index[number] = path;

@@ -12,11 +12,12 @@
 #include "engine.h"
 #include "expr.h"
 #include "meter.h"
+#include "paths.h"
 #include "quantile.h"
 
 enum {
-  PATHS_MAX = 1000,
-  PATH_NAME_MAX = ARENA_NAME_MAX - 16,
+  PATHS_MAX = PATH_GUARDS_MAX,
+  PATH_NAME_MAX = GUARD_NAME_MAX,
   PATH_QUANTILES_MAX = 4,
   PATH_OCTAVES = HISTOGRAM_BUCKETS / HISTOGRAM_PER_OCTAVE
 };
@@ -44,11 +45,9 @@ struct path_state {
   uint32_t episode;
 };
 
-struct nines_path {
-  _Atomic(struct meter *) meters[WRITERS_MAX];
-  _Atomic uint32_t wanted; // writers that found no meter of theirs, one bit each
-  _Atomic int64_t slow_over_ns;
+struct path {
   nines *engine;
+  nines_path *recorded; // the meters
   char *name;
   uint32_t number;
   char *declared_by; // script; NULL: nobody
@@ -71,35 +70,35 @@ struct nines_path {
   bool fresh;            // its numbers are of this life only
 };
 
-nines_path *path_get(nines *engine, const char *name, struct status *status); // makes it without an objective when new
-nines_path *path_find(const nines *engine, const char *name);
-void path_fold(nines_path *path); // takes the meters' sums into the windows, judges, and tells alert.h
+struct path *path_get(nines *engine, const char *name, struct status *status); // makes it without an objective when new
+struct path *path_find(const nines *engine, const char *name);
+void path_fold(struct path *path); // takes the meters' sums into the windows, judges, and tells alert.h
 int paths_fold(nines *engine, struct view beat, struct status *status); // the body of a beat
-struct tally path_tally(const nines_path *path);                        // cumulative
+struct tally path_tally(const struct path *path);                       // cumulative
 // A field of the condition language ("success_rate", ...) over window_ns (0: its own). False: no data; NAN never.
-bool path_field(const nines_path *path, const char *name, int64_t window_ns, double *out);
+bool path_field(const struct path *path, const char *name, int64_t window_ns, double *out);
 // Is this field known, and does the path keep this window? 0, or NINES_EINVAL with a sentence.
-int path_field_check(const nines_path *path, const struct expr_field *field, struct status *status);
-enum truth path_is(nines_path *path, const char *condition,
+int path_field_check(const struct path *path, const struct expr_field *field, struct status *status);
+enum truth path_is(struct path *path, const char *condition,
                    struct status *status); // status.code set when it does not compile
 // "payment_processing: success 91.2% of 1200 requests in 5m, objective 99.9%".
-const char *path_summary(const nines_path *path, struct pool *pool);
+const char *path_summary(const struct path *path, struct pool *pool);
 // "payment_processing: recovered, success 100% of 600 requests in 30s".
-const char *path_recovery(const nines_path *path, struct pool *pool);
-void path_describe(const nines_path *path, struct pool *pool,
+const char *path_recovery(const struct path *path, struct pool *pool);
+void path_describe(const struct path *path, struct pool *pool,
                    struct value *out); // numbers and rule, for events and explain
-bool path_recovered(const nines_path *path);
+bool path_recovered(const struct path *path);
 void paths_close(nines *engine);
 void paths_republish(nines *engine); // breaches that still hold and have no running handler, after a reload or restart
 // The settings of a declaration; takes over `pool`, which holds their texts. `windows`: further windows of quantiles.
-int path_configure(nines_path *path, const char *script, const struct path_settings *settings, struct pool *pool,
+int path_configure(struct path *path, const char *script, const struct path_settings *settings, struct pool *pool,
                    const struct view_list *windows, struct status *status);
 // Replay: the recording's number for this path, swapped with whoever has it.
-int path_renumber(nines_path *path, uint32_t number, struct status *status);
-void path_retire(nines_path *path);                          // nobody declares it any more
-struct meter *path_meter(nines_path *path, uint32_t writer); // that writer's own; NULL when the arena is full
+int path_renumber(struct path *path, uint32_t number, struct status *status);
+void path_retire(struct path *path);                          // nobody declares it any more
+struct meter *path_meter(struct path *path, uint32_t writer); // that writer's own; NULL when the arena is full
 // Wakes the script's task with true when the path recovers, with false after timeout_ns.
-void path_wait_recovery(nines_path *path, uint64_t token, int64_t timeout_ns);
+void path_wait_recovery(struct path *path, uint64_t token, int64_t timeout_ns);
 void path_unwait(nines *engine, uint64_t token);
 
 extern const struct noun path_noun;

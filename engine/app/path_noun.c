@@ -136,7 +136,7 @@ static int path_apply(void *app, const char *script, const char *name, const str
   struct declared declared;
   struct pool pool = { 0 };
   int code = decode(settings, name, &declared, &pool, status);
-  nines_path *path = code == 0 ? path_get(app, name, status) : NULL;
+  struct path *path = code == 0 ? path_get(app, name, status) : NULL;
   if (path) code = path_configure(path, script, &declared.path, &pool, &declared.windows, status);
   pool_fini(&pool);
   return path ? code : status->code;
@@ -144,13 +144,13 @@ static int path_apply(void *app, const char *script, const char *name, const str
 
 static void retire(void *app, const char *name)
 {
-  nines_path *path = path_find(app, name);
+  struct path *path = path_find(app, name);
   if (path) path_retire(path);
 }
 
 static uint64_t handle_of(void *app, const char *name)
 {
-  nines_path *path = path_find(app, name);
+  struct path *path = path_find(app, name);
   return path && path->declared_by ? (uint64_t)(uintptr_t)path : 0;
 }
 
@@ -161,9 +161,9 @@ static void names(void *app, void (*each)(void *userdata, const char *name), voi
     if (engine->path_index[i]->declared_by) each(userdata, engine->path_index[i]->name);
 }
 
-static nines_path *path_at(uint64_t handle)
+static struct path *path_at(uint64_t handle)
 {
-  return (nines_path *)(uintptr_t)handle;
+  return (struct path *)(uintptr_t)handle;
 }
 
 // A duration as text, or a number of seconds.
@@ -191,7 +191,7 @@ static int call_record(void *app, uint64_t handle, struct call *call)
   }
   bool ok = !(call->argument_count > 1 && call->arguments[1].type == VALUE_BOOL && !call->arguments[1].boolean);
   // In a replay the recorded beats hold it already.
-  if (!((nines *)app)->replay) nines_path_record(path_at(handle), ok, duration_ns);
+  if (!((nines *)app)->replay) nines_path_record(path_at(handle)->recorded, ok, duration_ns);
   return CALL_DONE;
 }
 
@@ -214,7 +214,7 @@ static int call_is(void *app, uint64_t handle, struct call *call)
 static int call_recovers_within(void *app, uint64_t handle, struct call *call)
 {
   nines *engine = app;
-  nines_path *path = path_at(handle);
+  struct path *path = path_at(handle);
   int64_t timeout_ns;
   int code = interval_of(call, 0, "\"2m\"", &timeout_ns);
   if (code < 0) return code;

@@ -124,7 +124,7 @@ static void restore(nines *engine, struct protection *protection, const char *ke
 static uint32_t generation_of(const struct protection *protection)
 {
   const struct breaker *breaker = protection->guard->shared;
-  return circuit_word_generation(circuit_load(&breaker->circuit));
+  return circuit_word_generation(circuit_load(breaker_circuit(breaker)));
 }
 
 static struct protection *meet(nines *engine, int kind, struct guard *guard)
@@ -338,7 +338,7 @@ static void collect_breaker(struct protection *protection, char tag, struct buf 
   if (steps > CIRCUIT_LOG) steps = CIRCUIT_LOG; // those before are no longer known
   for (; steps-- > 0;) {
     struct circuit_move move;
-    if (!circuit_move_of(&breaker->circuit, (generation - steps) & CIRCUIT_GENERATION_MASK, &move)) continue;
+    if (!circuit_move_of(breaker_circuit(breaker), (generation - steps) & CIRCUIT_GENERATION_MASK, &move)) continue;
     buf_byte(out, tag);
     write_move(out, protection, &move);
   }

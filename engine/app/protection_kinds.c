@@ -61,8 +61,8 @@ static void describe_breaker(const struct guard *guard, int64_t now_ns, struct p
   nines_breaker_read((nines_breaker *)(uintptr_t)guard, now_ns, &reading);
   value_put_text(pool, out, "state", circuit_state_text(reading.state));
   struct circuit_move move;
-  uint32_t generation = circuit_word_generation(circuit_load(&breaker->circuit));
-  if (circuit_move_of(&breaker->circuit, generation, &move)) {
+  uint32_t generation = circuit_word_generation(circuit_load(breaker_circuit(breaker)));
+  if (circuit_move_of(breaker_circuit(breaker), generation, &move)) {
     value_put_text(pool, out, "cause", circuit_cause_text(move.cause));
     put_seconds(pool, out, "since_seconds", now_ns - move.at_ns);
   }

@@ -218,7 +218,8 @@ static void put_rule(const struct protection *protection, struct pool *pool, str
 static bool last_step(const struct protection *protection, struct circuit_move *move)
 {
   const struct breaker *breaker = protection->guard->shared;
-  return circuit_move_of(&breaker->circuit, circuit_word_generation(circuit_load(&breaker->circuit)), move);
+  return circuit_move_of(breaker_circuit(breaker), circuit_word_generation(circuit_load(breaker_circuit(breaker))),
+                         move);
 }
 
 static void breaker_summary(const nines *engine, const struct protection *protection, struct pool *pool,

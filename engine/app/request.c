@@ -174,7 +174,7 @@ static int do_declare(struct request *request)
 {
   if (!request->arguments.path) return missing(request, "path");
   request->field = "path";
-  nines_path *path = path_get(request->engine, request->arguments.path, &request->status);
+  struct path *path = path_get(request->engine, request->arguments.path, &request->status);
   if (!path) return request->status.code;
   if (request->engine->replay) return path_renumber(path, (uint32_t)request->arguments.number, &request->status);
   return 0;

@@ -6,12 +6,12 @@
 
 struct track {
   struct list node;
-  nines_path *path;
+  struct path *path;
   uint64_t task, token;
   int64_t started_ns;
 };
 
-int track_call(nines *engine, nines_path *path, struct call *call)
+int track_call(nines *engine, struct path *path, struct call *call)
 {
   if (call->argument_count < 1 || call->arguments[0].type != VALUE_FUNCTION)
     return status_set(&call->status, NINES_EINVAL, "takes a function: path:track(function() ... end)");
@@ -40,7 +40,7 @@ void track_end(nines *engine, uint64_t task, enum task_end end, const struct val
     if (track->task != task) continue;
     list_remove(node);
     if (end != TASK_CANCELLED && !engine->replay) // there the recorded beats hold it
-      nines_path_record(track->path, went_well(end, results, count), engine->now_ns - track->started_ns);
+      nines_path_record(track->path->recorded, went_well(end, results, count), engine->now_ns - track->started_ns);
     struct value failed[3] = { value_nil(), value_text(why), value_text(end == TASK_KILLED ? "killed" : "failed") };
     if (track->token && end == TASK_DONE) scripts_wake(engine->scripts, track->token, results, count);
     if (track->token && end != TASK_DONE) scripts_wake(engine->scripts, track->token, failed, 3);

@@ -67,7 +67,7 @@ static struct alert *alert_about(nines *engine, const struct call *call, const s
 {
   const char *name = strncmp(call->caller->topic, "critical_path.", 14) == 0 ? call->caller->name : NULL;
   if (about && about->type == VALUE_OBJECT && about->object.noun == &path_noun)
-    name = ((const nines_path *)(uintptr_t)about->object.handle)->name;
+    name = ((const struct path *)(uintptr_t)about->object.handle)->name;
   return name ? alert_of(engine, "critical_path", name) : NULL;
 }
 
@@ -110,7 +110,7 @@ static uint32_t send_letter(nines *engine, struct call *call, const char *kind, 
   struct value labels = value_table(), annotations = value_table();
   value_put_text(call->pool, &labels, "alertname", strcmp(kind, "page") == 0 ? "policy_page" : "policy_note");
   value_put_text(call->pool, &labels, "policy", caller->script);
-  const nines_path *path = strncmp(caller->topic, "critical_path.", 14) == 0 ? path_find(engine, caller->name) : NULL;
+  const struct path *path = strncmp(caller->topic, "critical_path.", 14) == 0 ? path_find(engine, caller->name) : NULL;
   if (path) value_put_text(call->pool, &labels, "critical_path", path->name);
   value_put_text(call->pool, &annotations, "summary", title);
   const char *severity = settings->severity >= 0     ? severity_name(settings->severity)

@@ -30,7 +30,7 @@ struct world_command {
 
 struct world_users {
   char *path;
-  nines_path *handle;
+  struct path *handle;
   struct world_behaviour asked, now;  // of the path; with the version that runs
   uint64_t paths_seen, versions_seen; // counts at which `now` was made
   struct rng random;

@@ -91,8 +91,8 @@ static void draw(struct world *world, struct world_users *users, double seconds)
   if (!(users->now.rps > 0)) return;
   uint64_t total = rng_poisson(&users->random, users->now.rps * seconds);
   uint64_t bad = rng_binomial(&users->random, total, 1 - users->now.success / 100);
-  int64_t slow_over_ns = atomic_load_explicit(&users->handle->slow_over_ns, memory_order_relaxed);
-  struct meter *meter = atomic_load_explicit(&users->handle->meters[WRITER_LOOP], memory_order_relaxed);
+  int64_t slow_over_ns = path_slow_ns(users->handle->recorded);
+  struct meter *meter = path_meter_of(users->handle->recorded, WRITER_LOOP);
   record(users, meter, true, total - bad, slow_over_ns);
   record(users, meter, false, bad, slow_over_ns);
 }
@@ -115,7 +115,7 @@ bool world_users_active(const struct world *world)
 
 int world_traffic(struct world *world, const char *path, const struct world_behaviour *behaviour, struct status *status)
 {
-  nines_path *handle = path_get(world->engine, path, status);
+  struct path *handle = path_get(world->engine, path, status);
   if (!handle) return status->code;
   struct world_users *users = map_get(&world->users, view_of(path));
   if (!users) {

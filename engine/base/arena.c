@@ -494,6 +494,31 @@ void arena_drop(struct arena *arena, uint32_t kind, struct view name)
   if (entry != NULL) object_retire(arena, entry);
 }
 
+void arena_each(const struct arena *arena, uint32_t kind, void (*each)(void *userdata, struct view name),
+                void *userdata)
+{
+  for (uint32_t i = 0; i < arena->entries_ready; i++) {
+    const struct arena_entry *entry = &arena->entries[i];
+    if (atomic_load_explicit(&entry->state, memory_order_acquire) == ARENA_ENTRY_LIVE && entry->kind == kind)
+      each(userdata, (struct view){ entry->name, entry->name_size });
+  }
+}
+
+const char *arena_path(const struct arena *arena)
+{
+  return arena->file.path;
+}
+
+void arena_ring(const struct arena *arena)
+{
+  arena_file_touch(&arena->file);
+}
+
+bool arena_replaced(const struct arena *arena)
+{
+  return arena_file_replaced(&arena->file);
+}
+
 struct arena_usage arena_usage(const struct arena *arena)
 {
   uint64_t pieces = arena->zones[0].pieces_used + arena->zones[1].pieces_used;

@@ -60,6 +60,13 @@ int arena_object(struct arena *arena, uint32_t kind, struct view name, size_t si
                  struct status *status);
 bool arena_find(const struct arena *arena, uint32_t kind, struct view name, struct arena_slot *out);
 void arena_drop(struct arena *arena, uint32_t kind, struct view name);
+// Each object of this kind, in no order.
+void arena_each(const struct arena *arena, uint32_t kind, void (*each)(void *userdata, struct view name),
+                void *userdata);
+const char *arena_path(const struct arena *arena); // NULL: in memory
+// For an attached process: whoever watches the file notices. One system call.
+void arena_ring(const struct arena *arena);
+bool arena_replaced(const struct arena *arena); // the path leads to another file by now, or to none
 struct arena_usage arena_usage(const struct arena *arena);
 
 #endif

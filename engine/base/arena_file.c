@@ -260,6 +260,18 @@ void arena_file_close(struct arena_file *file)
   *file = (struct arena_file){ .fd = -1 };
 }
 
+void arena_file_touch(const struct arena_file *file)
+{
+  if (file->fd >= 0) (void)!futimens(file->fd, NULL);
+}
+
+bool arena_file_replaced(const struct arena_file *file)
+{
+  struct stat mine, there;
+  if (file->fd < 0 || fstat(file->fd, &mine) != 0) return false;
+  return stat(file->path, &there) != 0 || mine.st_ino != there.st_ino || mine.st_dev != there.st_dev;
+}
+
 int arena_file_back(const struct arena_file *file, uint64_t from, uint64_t to, struct status *status)
 {
   if (file->fd < 0 || from >= to) return 0;

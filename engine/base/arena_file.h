@@ -74,6 +74,8 @@ int arena_file_open(struct arena_file *file, const struct arena_config *config, 
 void arena_file_close(struct arena_file *file);
 // Maps the file of another process's arena; its header is then sound.
 int arena_file_attach(struct arena_file *file, const char *path, struct status *status);
+void arena_file_touch(const struct arena_file *file); // its times change, which a watcher sees
+bool arena_file_replaced(const struct arena_file *file);
 // Makes sure that [from, to) has blocks.
 int arena_file_back(const struct arena_file *file, uint64_t from, uint64_t to, struct status *status);
 // Renames the open file to PATH.damaged-N, closes it, and says so in `notice` with the sentence of `reason`.

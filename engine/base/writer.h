@@ -63,11 +63,13 @@ static inline uint32_t writers_mine(const struct writers *writers)
   return writers_number(writers->id);
 }
 // [any] A number of this process: the thread's own, or the one the process registered with. For what many threads of
-// one process may write with locked instructions, and what a dead process must be known by.
+// one process may write with locked instructions, and what a dead process must be known by. WRITER_SHARED when it has
+// none.
 static inline uint32_t writers_process(struct writers *writers)
 {
   uint32_t mine = writers_number(writers->id);
-  return mine != WRITER_SHARED ? mine : atomic_load_explicit(&writers->registered, memory_order_relaxed);
+  uint32_t registered = atomic_load_explicit(&writers->registered, memory_order_relaxed);
+  return mine != WRITER_SHARED || registered == 0 ? mine : registered;
 }
 // The loop thread calls this once, so that writers_mine is WRITER_LOOP there.
 void writers_bind_loop(struct writers *writers);

@@ -30,9 +30,9 @@ struct seen { // what a window saw
   bool used;
 };
 
-nines_permit adaptive_limit_ask(const struct adaptive_limit_view *view, uint32_t writer, int64_t now_ns)
+nines_permit adaptive_limit_ask(const struct adaptive_limit_view *view, uint32_t cell, int64_t now_ns)
 {
-  return bulkhead_enter(&view->limit->bulkhead, writer, now_ns);
+  return bulkhead_enter(&view->limit->bulkhead, cell, now_ns);
 }
 
 void adaptive_limit_done(const struct adaptive_limit_view *view, uint32_t writer, nines_permit permit, int outcome,

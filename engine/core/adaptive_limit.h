@@ -23,7 +23,6 @@
 enum { ADAPTIVE_LIMIT_SLOTS = 10 }; // minutes
 
 struct adaptive_limit {
-  struct bulkhead bulkhead; // its limit is this limit
   // Settings and state belong to the thread that folds.
   struct adaptive_limit_rule {
     uint32_t min, max, queue, samples_min;
@@ -45,6 +44,7 @@ struct adaptive_limit {
   uint32_t snapshot[HISTOGRAM_BUCKETS];
   // As of the last window, for everybody; 0: unknown.
   _Atomic int64_t baseline_ns, short_ns;
+  struct bulkhead bulkhead; // its limit is this limit; last, for its open part
 };
 
 // What a call needs to see: the shared part and every writer's meter (NULL: none yet).
@@ -59,7 +59,7 @@ int adaptive_limit_set(struct adaptive_limit *limit, const nines_adaptive_limit_
 bool adaptive_limit_valid(const struct adaptive_limit *limit);
 void adaptive_limit_rebase(struct adaptive_limit *limit, int64_t then_ns, int64_t now_ns);
 // [any] The limit, who is inside and how many were refused: of its bulkhead.
-nines_permit adaptive_limit_ask(const struct adaptive_limit_view *view, uint32_t writer, int64_t now_ns);
+nines_permit adaptive_limit_ask(const struct adaptive_limit_view *view, uint32_t cell, int64_t now_ns); // bulkhead.h
 void adaptive_limit_done(const struct adaptive_limit_view *view, uint32_t writer, nines_permit permit, int outcome,
                          int64_t now_ns);
 void adaptive_limit_fold(const struct adaptive_limit_view *view, int64_t now_ns); // each beat, one thread

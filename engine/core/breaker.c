@@ -65,7 +65,7 @@ OUT_OF_LINE static nines_permit ask_shared(const struct breaker_view *view, int6
 {
   struct breaker *breaker = view->breaker;
   struct breaker_stripe *stripe = stripe_of(view, WRITER_SHARED);
-  nines_permit permit = circuit_ask(&breaker->circuit, &breaker->rule, now_ns, random);
+  nines_permit permit = circuit_ask(breaker_circuit(breaker), &breaker->rule, now_ns, random);
   if (!stripe) return permit;
   if (permit.token)
     flight_begin(&stripe->flight, breaker_scale(breaker), circuit_permit_generation(permit), now_ns);
@@ -80,7 +80,7 @@ static void arm(const struct breaker *breaker, struct breaker_stripe *stripe, in
   const struct circuit_rule *rule = &breaker->rule;
   struct flight_scale scale = breaker_scale(breaker);
   uint32_t version = RELAXED(breaker->version); // before the settings: one that changes meanwhile is noticed
-  uint64_t word = circuit_load(&breaker->circuit);
+  uint64_t word = circuit_load(breaker_circuit(breaker));
   uint32_t generation = circuit_word_generation(word);
   bool closed = !(word & ~((uint64_t)CIRCUIT_GENERATION_MASK << 3)); // and without a ramp
   bool plain = closed && !RELAXED(rule->window_calls) && !RELAXED(rule->failures_in_a_row) &&
@@ -98,7 +98,7 @@ static void arm(const struct breaker *breaker, struct breaker_stripe *stripe, in
 static __attribute__((noinline)) nines_permit ask_own(struct breaker *breaker, struct breaker_stripe *stripe,
                                                       int64_t now_ns, uint64_t *random)
 {
-  nines_permit permit = circuit_ask(&breaker->circuit, &breaker->rule, now_ns, random);
+  nines_permit permit = circuit_ask(breaker_circuit(breaker), &breaker->rule, now_ns, random);
   if (permit.token)
     flight_begin(&stripe->flight, breaker_scale(breaker), circuit_permit_generation(permit), now_ns);
   else
@@ -124,7 +124,8 @@ OUT_OF_LINE static void done_shared(const struct breaker_view *view, nines_permi
   struct breaker_stripe *stripe = stripe_of(view, WRITER_SHARED);
   int64_t took_ns = apart_ns(now_ns, permit.at_ns);
   bool slow = took_ns > RELAXED(breaker->rule.slow_ns);
-  enum circuit_told told = circuit_tell(&breaker->circuit, &breaker->rule, permit, outcome, slow, now_ns, random);
+  enum circuit_told told =
+      circuit_tell(breaker_circuit(breaker), &breaker->rule, permit, outcome, slow, now_ns, random);
   if (!stripe) return;
   flight_end(&stripe->flight, breaker_scale(breaker), circuit_permit_generation(permit), permit.at_ns, now_ns);
   if (told == CIRCUIT_LATE) atomic_fetch_add_explicit(&stripe->late, 1, memory_order_relaxed);
@@ -138,7 +139,7 @@ static __attribute__((noinline)) void judge_whole(const struct breaker_view *vie
   struct breaker *breaker = view->breaker;
   struct tally window = window_of(view, generation, now_ns);
   struct circuit_verdict verdict = { circuit_judge(&breaker->rule, window), window };
-  if (verdict.cause) circuit_open(&breaker->circuit, &breaker->rule, generation, verdict, now_ns, random);
+  if (verdict.cause) circuit_open(breaker_circuit(breaker), &breaker->rule, generation, verdict, now_ns, random);
 }
 
 // What the circuit has to hear of (probes, late results, rules over calls and failures in a row), the first result of
@@ -151,7 +152,8 @@ static __attribute__((noinline)) void done_own(const struct breaker_view *view, 
   int64_t took_ns = apart_ns(now_ns, permit.at_ns);
   bool slow = took_ns > RELAXED(breaker->rule.slow_ns);
   flight_end(&stripe->flight, breaker_scale(breaker), generation, permit.at_ns, now_ns);
-  enum circuit_told told = circuit_tell(&breaker->circuit, &breaker->rule, permit, outcome, slow, now_ns, random);
+  enum circuit_told told =
+      circuit_tell(breaker_circuit(breaker), &breaker->rule, permit, outcome, slow, now_ns, random);
   if (told == CIRCUIT_LATE) stripe_grow(&stripe->late, 1);
   if (told != CIRCUIT_COUNTED && told != CIRCUIT_PROBED) return;
   if (!breaker_stripe_current(breaker, &stripe->stripe, generation))
@@ -191,18 +193,19 @@ int breaker_set(struct breaker *breaker, const nines_breaker_config *config, boo
   PUT(breaker->flight_shift, flight_shift(RELAXED(breaker->rule.slow_ns)));
   atomic_store_explicit(&breaker->version, RELAXED(breaker->version) + 1, memory_order_release);
   if (!fresh) return 0;
+  apart_default(&breaker->apart, &breaker->own);
   nines_breaker_config given = { 0 };
   memcpy(&given, config, config->size < sizeof given ? config->size : sizeof given);
   PUT(breaker->p50_ns, -1);
   PUT(breaker->p95_ns, -1);
   PUT(breaker->p99_ns, -1);
-  circuit_init(&breaker->circuit, &breaker->rule, given.initial_state, now_ns);
+  circuit_init(breaker_circuit(breaker), &breaker->rule, given.initial_state, now_ns);
   return 0;
 }
 
 bool breaker_valid(const struct breaker *breaker)
 {
-  return circuit_valid(&breaker->circuit) && breaker->latency.half_ns >= 0 && RELAXED(breaker->slice_ns) > 0;
+  return circuit_valid(breaker_circuit(breaker)) && breaker->latency.half_ns >= 0 && RELAXED(breaker->slice_ns) > 0;
 }
 
 bool breaker_stripe_valid(const struct breaker_stripe *stripe)
@@ -213,7 +216,7 @@ bool breaker_stripe_valid(const struct breaker_stripe *stripe)
 void breaker_rebase(const struct breaker_view *view, int64_t then_ns, int64_t now_ns)
 {
   struct breaker *breaker = view->breaker;
-  circuit_rebase(&breaker->circuit, then_ns, now_ns);
+  circuit_rebase(breaker_circuit(breaker), then_ns, now_ns);
   if (breaker->latency.half_ns > 0) quantile_rebase(&breaker->latency, then_ns, now_ns);
   breaker->overdue_end_ns = apart_ns(breaker->overdue_end_ns, apart_ns(then_ns, now_ns));
   memset(breaker->overdue_low, 0, sizeof breaker->overdue_low);
@@ -227,18 +230,21 @@ void breaker_rebase(const struct breaker_view *view, int64_t then_ns, int64_t no
 
 void breaker_orphan(const struct breaker_view *view)
 {
-  circuit_probe_orphan(&view->breaker->circuit);
-  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
-    struct breaker_stripe *stripe = stripe_of(view, writer);
-    if (!stripe) continue;
-    flight_clear(&stripe->flight);
-    stripe->lane.token = 0;
-  }
+  circuit_probe_orphan(breaker_circuit(view->breaker));
+  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) breaker_forget(view, writer);
+}
+
+void breaker_forget(const struct breaker_view *view, uint32_t writer)
+{
+  struct breaker_stripe *stripe = stripe_of(view, writer);
+  if (!stripe) return;
+  flight_clear(&stripe->flight);
+  stripe->lane.token = 0;
 }
 
 void breaker_put(const struct breaker_view *view, int state, int64_t hold_ns, int64_t now_ns)
 {
-  circuit_put(&view->breaker->circuit, &view->breaker->rule, state, hold_ns, now_ns);
+  circuit_put(breaker_circuit(view->breaker), &view->breaker->rule, state, hold_ns, now_ns);
 }
 
 void breaker_reset(const struct breaker_view *view, int64_t now_ns) // another generation: nothing counts any more
@@ -373,15 +379,15 @@ static uint64_t total_of(const struct breaker_view *view)
 static struct tally calls_of(const struct breaker_view *view, uint32_t generation, int64_t now_ns)
 {
   const struct breaker *breaker = view->breaker;
-  return RELAXED(breaker->rule.window_calls) ? circuit_window(&breaker->circuit, &breaker->rule)
+  return RELAXED(breaker->rule.window_calls) ? circuit_window(breaker_circuit(breaker), &breaker->rule)
                                              : window_of(view, generation, now_ns);
 }
 
 void breaker_fold(const struct breaker_view *view, int64_t now_ns, uint64_t *random)
 {
   struct breaker *breaker = view->breaker;
-  circuit_fold(&breaker->circuit, &breaker->rule, now_ns, random);
-  uint64_t word = circuit_load(&breaker->circuit);
+  circuit_fold(breaker_circuit(breaker), &breaker->rule, now_ns, random);
+  uint64_t word = circuit_load(breaker_circuit(breaker));
   uint32_t generation = circuit_word_generation(word);
   int state = circuit_word_state(word);
   fold_shared(view, generation, now_ns);
@@ -393,26 +399,26 @@ void breaker_fold(const struct breaker_view *view, int64_t now_ns, uint64_t *ran
   enum circuit_cause cause = circuit_judge(&breaker->rule, calls);
   if (!cause && lagging) cause = CIRCUIT_BY_LATENCY;
   if (cause)
-    circuit_open(&breaker->circuit, &breaker->rule, generation, (struct circuit_verdict){ cause, calls }, now_ns,
+    circuit_open(breaker_circuit(breaker), &breaker->rule, generation, (struct circuit_verdict){ cause, calls }, now_ns,
                  random);
   else if (state == NINES_BREAKER_METRICS_ONLY)
-    circuit_below(&breaker->circuit, &breaker->rule, generation);
+    circuit_below(breaker_circuit(breaker), &breaker->rule, generation);
 }
 
 void breaker_read(const struct breaker_view *view, int64_t now_ns, nines_breaker_reading *out)
 {
   const struct breaker *breaker = view->breaker;
-  uint64_t word = circuit_load(&breaker->circuit);
+  uint64_t word = circuit_load(breaker_circuit(breaker));
   uint32_t generation = circuit_word_generation(word);
   *out = (nines_breaker_reading){ .state = circuit_word_state(word),
-                                  .opened_in_a_row = RELAXED(breaker->circuit.opened_in_a_row),
+                                  .opened_in_a_row = RELAXED(breaker_circuit(breaker)->opened_in_a_row),
                                   .p50_ns = RELAXED(breaker->p50_ns),
                                   .p95_ns = RELAXED(breaker->p95_ns),
                                   .p99_ns = RELAXED(breaker->p99_ns) };
   if (out->state == NINES_BREAKER_OPEN || out->state == NINES_BREAKER_CLOSED)
     out->until_ns = circuit_word_until_ns(word);
-  struct tally calls =
-      out->state == NINES_BREAKER_HALF_OPEN ? circuit_trial(&breaker->circuit) : calls_of(view, generation, now_ns);
+  struct tally calls = out->state == NINES_BREAKER_HALF_OPEN ? circuit_trial(breaker_circuit(breaker))
+                                                             : calls_of(view, generation, now_ns);
   out->calls = calls.total;
   out->failed = calls.bad;
   out->slow = calls.slow;

@@ -7,6 +7,7 @@
 #ifndef NINES_CORE_BREAKER_H
 #define NINES_CORE_BREAKER_H
 
+#include "apart.h"
 #include "circuit.h"
 #include "flight.h"
 #include "histogram.h"
@@ -35,7 +36,7 @@ struct breaker_stripe {
 };
 
 struct breaker {
-  struct circuit circuit;
+  struct apart apart; // of the circuit
   struct circuit_rule rule;
   _Atomic int64_t slice_ns;               // a tenth of the window
   _Atomic uint32_t flight_shift;          // of flight.h
@@ -50,7 +51,12 @@ struct breaker {
   uint32_t latency_sum[2];     // latencies recorded until its older and its newer snapshot, mod 2^32
   uint64_t latency_total;      // calls when it was last read
   struct quantile latency;     // over window_ns (count windows: 10 s)
+  struct circuit own;
 };
+static inline struct circuit *breaker_circuit(const struct breaker *breaker)
+{
+  return apart_at(&breaker->apart);
+}
 
 // What a call needs to see: the shared part, every writer's stripe (NULL: none yet), and which is the caller's.
 struct breaker_view {
@@ -82,7 +88,7 @@ static inline bool breaker_stripe_over(const struct circuit_rule *rule, struct t
 static inline bool breaker_ask_plainly(struct breaker *breaker, struct breaker_stripe *stripe, uint32_t writer,
                                        int64_t now_ns, nines_permit *permit)
 {
-  uint64_t word = circuit_load(&breaker->circuit);
+  uint64_t word = circuit_load(breaker_circuit(breaker));
   const struct breaker_lane *lane = &stripe->lane;
   if (__builtin_expect((word | CIRCUIT_TOKEN_GRANTED) == lane->token &&
                            (uint64_t)now_ns - (uint64_t)lane->begin_ns < lane->span_ns,
@@ -100,7 +106,7 @@ static inline bool breaker_ask_plainly(struct breaker *breaker, struct breaker_s
 static inline bool breaker_done_plainly(struct breaker *breaker, struct breaker_stripe *stripe, nines_permit permit,
                                         int outcome, int64_t now_ns)
 {
-  uint64_t word = circuit_load(&breaker->circuit);
+  uint64_t word = circuit_load(breaker_circuit(breaker));
   const struct breaker_lane *lane = &stripe->lane;
   int64_t took_ns = (int64_t)((uint64_t)now_ns - (uint64_t)permit.at_ns); // wraps: a permit's time is the caller's word
   if (__builtin_expect(permit.token != lane->token || permit.token != (word | CIRCUIT_TOKEN_GRANTED) ||
@@ -122,7 +128,8 @@ int breaker_set(struct breaker *breaker, const nines_breaker_config *config, boo
 bool breaker_valid(const struct breaker *breaker);
 bool breaker_stripe_valid(const struct breaker_stripe *stripe);
 void breaker_rebase(const struct breaker_view *view, int64_t then_ns, int64_t now_ns);
-void breaker_orphan(const struct breaker_view *view); // no call is in flight any more: who made them is gone
+void breaker_orphan(const struct breaker_view *view); // no call is in flight any more: all who made them are gone
+void breaker_forget(const struct breaker_view *view, uint32_t writer); // this one is
 // [any] `writer`: the caller's number; WRITER_SHARED, also taken for a writer without a stripe, uses locked
 // instructions and is judged by the fold.
 nines_permit breaker_ask(const struct breaker_view *view, uint32_t writer, int64_t now_ns, uint64_t *random);

@@ -18,6 +18,11 @@ static nines_permit permit_of(uint32_t writer, int64_t now_ns)
   return (nines_permit){ now_ns, (uint64_t)writer + 1 };
 }
 
+static inline struct bulkhead_open *open_of(const struct bulkhead *bulkhead)
+{
+  return apart_at(&bulkhead->apart);
+}
+
 static bool is_owned(const struct bulkhead *bulkhead)
 {
   return atomic_load_explicit(&bulkhead->owner, memory_order_relaxed) != 0;
@@ -26,17 +31,17 @@ static bool is_owned(const struct bulkhead *bulkhead)
 // Who adds to a cell has counted it among `cells` before, so whoever comes later in the order sees it.
 static inline uint64_t sum_of(const struct bulkhead *bulkhead)
 {
-  uint32_t cells = atomic_load_explicit(&bulkhead->cells, memory_order_seq_cst);
+  uint32_t cells = atomic_load_explicit(&open_of(bulkhead)->cells, memory_order_seq_cst);
   uint64_t sum = 0;
   if (cells > WRITERS_MAX) cells = WRITERS_MAX; // damaged
-  for (uint32_t i = 0; i < cells; i++) sum += atomic_load_explicit(&bulkhead->held[i], memory_order_seq_cst);
+  for (uint32_t i = 0; i < cells; i++) sum += atomic_load_explicit(&open_of(bulkhead)->held[i], memory_order_seq_cst);
   return sum;
 }
 
 static __attribute__((noinline, cold)) void cells_grow(struct bulkhead *bulkhead, uint32_t wanted)
 {
-  uint32_t cells = atomic_load_explicit(&bulkhead->cells, memory_order_seq_cst);
-  while (cells < wanted && !atomic_compare_exchange_weak_explicit(&bulkhead->cells, &cells, wanted,
+  uint32_t cells = atomic_load_explicit(&open_of(bulkhead)->cells, memory_order_seq_cst);
+  while (cells < wanted && !atomic_compare_exchange_weak_explicit(&open_of(bulkhead)->cells, &cells, wanted,
                                                                   memory_order_seq_cst, memory_order_seq_cst)) {
   }
 }
@@ -54,9 +59,9 @@ nines_permit bulkhead_try(struct bulkhead *bulkhead, uint32_t writer, int64_t no
 {
   // The owner has one cell whatever its number is, which may change as engines come and go.
   if (is_owned(bulkhead)) writer = WRITER_LOOP;
-  if (__builtin_expect(writer >= atomic_load_explicit(&bulkhead->cells, memory_order_relaxed), 0))
+  if (__builtin_expect(writer >= atomic_load_explicit(&open_of(bulkhead)->cells, memory_order_relaxed), 0))
     cells_grow(bulkhead, writer + 1);
-  _Atomic uint32_t *cell = &bulkhead->held[writer];
+  _Atomic uint32_t *cell = &open_of(bulkhead)->held[writer];
   if (is_owned(bulkhead)) {
     uint32_t held = atomic_load_explicit(cell, memory_order_relaxed);
     if (held >= bulkhead_limit(bulkhead)) return (nines_permit){ now_ns, 0 };
@@ -75,17 +80,18 @@ nines_permit bulkhead_enter(struct bulkhead *bulkhead, uint32_t writer, int64_t 
   nines_permit permit = bulkhead_try(bulkhead, writer, now_ns);
   if (__builtin_expect(nines_permitted(permit), 1)) return permit;
   if (is_owned(bulkhead))
-    atomic_store_explicit(&bulkhead->refused, atomic_load_explicit(&bulkhead->refused, memory_order_relaxed) + 1,
+    atomic_store_explicit(&open_of(bulkhead)->refused,
+                          atomic_load_explicit(&open_of(bulkhead)->refused, memory_order_relaxed) + 1,
                           memory_order_relaxed);
   else
-    atomic_fetch_add_explicit(&bulkhead->refused, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&open_of(bulkhead)->refused, 1, memory_order_relaxed);
   return permit;
 }
 
 void bulkhead_leave(struct bulkhead *bulkhead, nines_permit permit)
 {
   if (permit.token == 0 || permit.token > WRITERS_MAX) return;
-  _Atomic uint32_t *cell = &bulkhead->held[permit.token - 1];
+  _Atomic uint32_t *cell = &open_of(bulkhead)->held[permit.token - 1];
   if (!is_owned(bulkhead)) {
     take_back(cell);
     return;
@@ -102,12 +108,12 @@ uint32_t bulkhead_inside(const struct bulkhead *bulkhead)
 
 uint64_t bulkhead_refused(const struct bulkhead *bulkhead)
 {
-  return atomic_load_explicit(&bulkhead->refused, memory_order_relaxed);
+  return atomic_load_explicit(&open_of(bulkhead)->refused, memory_order_relaxed);
 }
 
 void bulkhead_forget(struct bulkhead *bulkhead, uint32_t writer)
 {
-  atomic_store_explicit(&bulkhead->held[writer], 0, memory_order_seq_cst);
+  atomic_store_explicit(&open_of(bulkhead)->held[writer], 0, memory_order_seq_cst);
 }
 
 // Defaults for zeros.
@@ -148,11 +154,11 @@ static int config_check(const nines_bulkhead_config *config, struct status *stat
 int bulkhead_set(struct bulkhead *bulkhead, const nines_bulkhead_config *config, bool fresh, int64_t now_ns,
                  struct status *status)
 {
-  (void)fresh; // nothing starts but at zero
   (void)now_ns;
   nines_bulkhead_config given = config_read(config);
   int code = config_check(&given, status);
   if (code != 0) return code;
+  if (fresh) apart_default(&bulkhead->apart, &bulkhead->own);
   atomic_store_explicit(&bulkhead->owner, (uint32_t)given.owner, memory_order_relaxed);
   atomic_store_explicit(&bulkhead->queue_max, given.queue_max, memory_order_relaxed);
   atomic_store_explicit(&bulkhead->wait_max_ns, given.wait_max_ns, memory_order_relaxed);
@@ -171,7 +177,7 @@ static bool time_valid(const _Atomic int64_t *value_ns)
 bool bulkhead_valid(const struct bulkhead *bulkhead)
 {
   for (uint32_t i = 0; i < WRITERS_MAX; i++)
-    if (atomic_load_explicit(&bulkhead->held[i], memory_order_relaxed) > 2 * LIMIT_MAX) return false;
+    if (atomic_load_explicit(&open_of(bulkhead)->held[i], memory_order_relaxed) > 2 * LIMIT_MAX) return false;
   uint32_t limit = bulkhead_limit(bulkhead);
   return limit >= 1 && limit <= LIMIT_MAX && atomic_load_explicit(&bulkhead->owner, memory_order_relaxed) <= 1 &&
          atomic_load_explicit(&bulkhead->queue_max, memory_order_relaxed) <= QUEUE_MAX &&

@@ -12,19 +12,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "apart.h"
 #include "nines.h"
 #include "status.h"
 #include "writer.h"
 
-struct bulkhead {
-  // Settings: written by the thread that folds, read by all.
-  _Alignas(64) _Atomic uint32_t limit;
-  _Atomic uint32_t owner;
-  _Atomic uint32_t queue_max; // these of the waitline
-  _Atomic int64_t wait_max_ns, codel_target_ns, codel_interval_ns;
+struct bulkhead_open {
   _Alignas(64) _Atomic uint32_t held[WRITERS_MAX]; // side by side: who adds them up moves a line or two
   _Alignas(64) _Atomic uint64_t refused;
   _Atomic uint32_t cells; // those ever used are before it
+};
+
+struct bulkhead {
+  struct apart apart; // of the open part
+  // Settings: written by the thread that folds, read by all.
+  _Atomic uint32_t limit;
+  _Atomic uint32_t owner;
+  _Atomic uint32_t queue_max; // these of the waitline
+  _Atomic int64_t wait_max_ns, codel_target_ns, codel_interval_ns;
+  struct bulkhead_open own;
 };
 
 // `fresh` memory is zeroed. Applies the config: who is inside stays.

@@ -27,6 +27,11 @@ enum { TIMED_MIN = 200 }; // durations, before a threshold is taken from them
 
 enum canary_why { WHY_UNDECIDED, WHY_ERRORS, WHY_LATENCY, WHY_SHARE, WHY_NO_ERRORS, WHYS };
 
+static inline struct canary_open *open_of(const struct canary *canary)
+{
+  return apart_at(&canary->apart);
+}
+
 static inline double get(const _Atomic double *word)
 {
   return atomic_load_explicit(word, memory_order_relaxed);
@@ -301,8 +306,8 @@ static void begin_rollout(const struct canary_view *view, uint32_t asked, int64_
 {
   struct canary *canary = view->canary;
   for (int arm = 0; arm < 2; arm++) {
-    canary->seen.total[arm] = load_count(&canary->begun_total[arm]);
-    canary->seen.bad[arm] = load_count(&canary->begun_bad[arm]);
+    canary->seen.total[arm] = load_count(&open_of(canary)->begun_total[arm]);
+    canary->seen.bad[arm] = load_count(&open_of(canary)->begun_bad[arm]);
     put_count(&canary->out.slow[arm], 0);
   }
   set_threshold(view, find_threshold(view));
@@ -342,12 +347,12 @@ static void judge_tick(const struct canary_view *view, struct canary_tick *tick,
 void canary_fold(const struct canary_view *view, int64_t now_ns)
 {
   struct canary *canary = view->canary;
-  uint32_t asked = atomic_load_explicit(&canary->asked, memory_order_acquire);
+  uint32_t asked = atomic_load_explicit(&open_of(canary)->asked, memory_order_acquire);
   if (asked != atomic_load_explicit(&canary->answered, memory_order_relaxed)) begin_rollout(view, asked, now_ns);
   for (int arm = 0; arm < 2 && asked != 0; arm++) {
     struct tally tally = tally_of(view, arm);
-    put_count(&canary->out.total[arm], grown(tally.total, load_count(&canary->begun_total[arm])));
-    put_count(&canary->out.bad[arm], grown(tally.bad, load_count(&canary->begun_bad[arm])));
+    put_count(&canary->out.total[arm], grown(tally.total, load_count(&open_of(canary)->begun_total[arm])));
+    put_count(&canary->out.bad[arm], grown(tally.bad, load_count(&open_of(canary)->begun_bad[arm])));
   }
   int64_t length_ns = now_ns - canary->tick_ns;
   if (length_ns < 0) canary->tick_ns = now_ns;
@@ -370,10 +375,10 @@ void canary_begin(const struct canary_view *view, int64_t now_ns)
   struct canary *canary = view->canary;
   for (int arm = 0; arm < 2; arm++) {
     struct tally tally = tally_of(view, arm);
-    put_count(&canary->begun_total[arm], tally.total);
-    put_count(&canary->begun_bad[arm], tally.bad);
+    put_count(&open_of(canary)->begun_total[arm], tally.total);
+    put_count(&open_of(canary)->begun_bad[arm], tally.bad);
   }
-  atomic_fetch_add_explicit(&canary->asked, 1, memory_order_release);
+  atomic_fetch_add_explicit(&open_of(canary)->asked, 1, memory_order_release);
 }
 
 void canary_record(const struct canary_view *view, uint32_t writer, int arm, int outcome, int64_t duration_ns)
@@ -399,7 +404,7 @@ void canary_read(const struct canary *canary, nines_canary_reading *out)
 {
   static const char *const why[WHYS] = { "undecided", "errors", "latency", "share", "no errors" };
   uint32_t answered = atomic_load_explicit(&canary->answered, memory_order_acquire);
-  if (answered != atomic_load_explicit(&canary->asked, memory_order_relaxed)) { // begun, not yet folded
+  if (answered != atomic_load_explicit(&open_of(canary)->asked, memory_order_relaxed)) { // begun, not yet folded
     *out = (nines_canary_reading){ .why = why[WHY_UNDECIDED], .ratio = -1, .p_value = 1, .slow_ns = -1 };
     out->e_errors = out->e_latency = out->e_pass = out->dispersion = 1;
     return;
@@ -472,6 +477,7 @@ int canary_set(struct canary *canary, const nines_canary_config *config, bool fr
   put(&canary->share, checked.share);
   put(&canary->dispersion, checked.dispersion);
   if (!fresh) return 0;
+  apart_default(&canary->apart, &canary->own);
   canary->tick_ns = now_ns;
   quantile_init(&canary->before, WINDOW_NS, now_ns, no_durations, NULL);
   atomic_store_explicit(&canary->out.slow_ns, -1, memory_order_relaxed);

@@ -15,6 +15,7 @@
 #ifndef NINES_CORE_CANARY_H
 #define NINES_CORE_CANARY_H
 
+#include "apart.h"
 #include "evidence.h"
 #include "meter.h"
 #include "nines.h"
@@ -31,11 +32,15 @@ struct canary_tick {
   uint64_t total[2], bad[2], timed[2], slow[2];
 };
 
-struct canary {
-  _Atomic double alpha, beta, margin, bad, error_max, latency_quantile, share, dispersion; // the config, with defaults
-  // The begin of a rollout: what was counted then, and how often one was asked for (written last).
+// The begin of a rollout: what was counted then, and how often one was asked for (written last).
+struct canary_open {
   _Atomic uint64_t begun_total[2], begun_bad[2];
   _Atomic uint32_t asked;
+};
+
+struct canary {
+  _Atomic double alpha, beta, margin, bad, error_max, latency_quantile, share, dispersion; // the config, with defaults
+  struct apart apart;
   _Atomic uint32_t answered;       // by the fold
   uint32_t slow_from;              // the lowest bucket that is slow; 0: not known
   uint32_t durations;              // 1: some request had a duration since the begin
@@ -54,6 +59,7 @@ struct canary {
     _Atomic double e_errors, e_latency, e_pass, p_value, dispersion;
     _Atomic int64_t slow_ns;
   } out;
+  struct canary_open own;
 };
 
 struct canary_view {

@@ -74,9 +74,9 @@ void fallback_call(const struct fallback_view *view, uint32_t writer, int64_t no
   count(view, writer, false, false, now_ns);
 }
 
-nines_permit fallback_enter(const struct fallback_view *view, uint32_t writer, int64_t now_ns)
+nines_permit fallback_enter(const struct fallback_view *view, uint32_t writer, uint32_t cell, int64_t now_ns)
 {
-  nines_permit permit = bulkhead_enter(&view->fallback->bulkhead, writer, now_ns);
+  nines_permit permit = bulkhead_enter(&view->fallback->bulkhead, cell, now_ns);
   count(view, writer, nines_permitted(permit), !nines_permitted(permit), now_ns);
   return permit;
 }

@@ -29,8 +29,9 @@ bool fallback_valid(const struct fallback *fallback);
 void fallback_rebase(const struct fallback_view *view, int64_t then_ns, int64_t now_ns);
 
 void fallback_call(const struct fallback_view *view, uint32_t writer, int64_t now_ns); // [any] a call began
-// [any] It failed. Refused: too many fallbacks at once; the failure is the caller's to hand on.
-nines_permit fallback_enter(const struct fallback_view *view, uint32_t writer, int64_t now_ns);
+// [any] It failed. Refused: too many fallbacks at once; the failure is the caller's to hand on. `cell`: of the
+// caller in the bulkhead.
+nines_permit fallback_enter(const struct fallback_view *view, uint32_t writer, uint32_t cell, int64_t now_ns);
 void fallback_leave(const struct fallback_view *view, nines_permit permit); // [any] not for a refused one
 void fallback_fold(const struct fallback_view *view, int64_t now_ns);       // each beat, one thread
 double fallback_share(const struct fallback_view *view, int64_t now_ns);    // [any] percent of calls, -1: no calls

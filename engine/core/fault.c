@@ -116,12 +116,30 @@ void fault_rebase(struct fault *fault, int64_t then_ns, int64_t now_ns)
   atomic_store_explicit(&fault->until_ns, until_ns, memory_order_relaxed);
 }
 
+void fault_init(struct fault *fault)
+{
+  apart_default(&fault->apart, &fault->own);
+}
+
+static bool is_healed(const struct fault *fault, uint64_t number)
+{
+  return atomic_load_explicit(&fault_open(fault)->healed, memory_order_acquire) == number;
+}
+
+void fault_fold(struct fault *fault, int64_t now_ns)
+{
+  uint64_t number = atomic_load_explicit(&fault->word, memory_order_relaxed);
+  if (number == 0) return;
+  if (is_healed(fault, number) || now_ns >= atomic_load_explicit(&fault->until_ns, memory_order_relaxed))
+    atomic_store_explicit(&fault->word, 0, memory_order_release);
+}
+
 int64_t fault_until(const struct fault *fault, int64_t now_ns)
 {
   uint64_t number = atomic_load_explicit(&fault->word, memory_order_acquire);
   int64_t until_ns = atomic_load_explicit(&fault->until_ns, memory_order_acquire);
   if (number == 0 || atomic_load_explicit(&fault->word, memory_order_relaxed) != number) return 0;
-  return until_ns > now_ns ? until_ns : 0;
+  return until_ns > now_ns && !is_healed(fault, number) ? until_ns : 0;
 }
 
 static bool matches(const struct fault *fault, const char *key)
@@ -161,12 +179,9 @@ nines_fault_action fault_strike(struct fault *fault, const char *key, int64_t no
   };
   int64_t jitter_ns = atomic_load_explicit(&fault->jitter_ns, memory_order_acquire);
   if (atomic_load_explicit(&fault->word, memory_order_relaxed) != number) return none;
-  if (now_ns >= until_ns) { // heals what it saw, not what may have been injected since
-    atomic_compare_exchange_strong_explicit(&fault->word, &number, 0, memory_order_release, memory_order_relaxed);
-    return none;
-  }
+  if (now_ns >= until_ns || is_healed(fault, number)) return none;
   if (!hit || action.kind < NINES_FAULT_LATENCY || action.kind > NINES_FAULT_DROP) return none;
   action.latency_ns = action.kind == NINES_FAULT_LATENCY ? draw_latency(action.latency_ns, jitter_ns, random) : 0;
-  atomic_fetch_add_explicit(&fault->hits, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&fault_open(fault)->hits, 1, memory_order_relaxed);
   return action;
 }

@@ -11,22 +11,35 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "apart.h"
 #include "nines.h"
 #include "status.h"
 
 enum { FAULT_MATCH_MAX = 47 };
 
+struct fault_open {
+  _Alignas(64) _Atomic uint64_t hits; // calls hit since the start
+  _Atomic uint64_t healed;            // the injection that somebody ended
+};
+
 struct fault {
   _Alignas(64) _Atomic uint64_t word; // 0: disabled; else the number of the injection in force
   _Atomic uint64_t injections;        // the last number given
-  _Atomic uint64_t hits;              // calls hit since the start
+  struct apart apart;                 // of the open part
   // Of the injection in force:
   _Atomic int64_t until_ns, latency_ns, jitter_ns;
   _Atomic int32_t kind, error;
   _Atomic uint32_t threshold; // hit when a draw of 32 bits is at most this
   _Atomic uint32_t matching;  // enum fault_matching
   _Atomic uint64_t match[(FAULT_MATCH_MAX + 1) / sizeof(uint64_t)];
+  struct fault_open own;
 };
+static inline struct fault_open *fault_open(const struct fault *fault)
+{
+  return apart_at(&fault->apart);
+}
+
+void fault_init(struct fault *fault); // on zeroed memory
 
 // By one thread at a time. Injects, in the place of what is injected, until config->until_ns.
 int fault_inject(struct fault *fault, const nines_fault_config *config, int64_t now_ns, struct status *status);
@@ -48,13 +61,16 @@ static inline nines_fault_action fault_ask(struct fault *fault, const char *key,
   if (!fault_armed(fault)) return (nines_fault_action){ NINES_FAULT_NONE, 0, 0 };
   return fault_strike(fault, key, now_ns, random);
 }
-static inline void fault_heal(struct fault *fault) // [any]
+// [any] Ends what is injected, at once; its word goes with the next fold.
+static inline void fault_heal(const struct fault *fault)
 {
-  atomic_store_explicit(&fault->word, 0, memory_order_release);
+  atomic_store_explicit(&fault_open(fault)->healed, atomic_load_explicit(&fault->word, memory_order_acquire),
+                        memory_order_release);
 }
+void fault_fold(struct fault *fault, int64_t now_ns); // each beat, one thread: what is healed or over is disabled
 static inline uint64_t fault_count(const struct fault *fault) // [any]
 {
-  return atomic_load_explicit(&fault->hits, memory_order_relaxed);
+  return atomic_load_explicit(&fault_open(fault)->hits, memory_order_relaxed);
 }
 
 #endif

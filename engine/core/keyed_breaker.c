@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#include "apart.h"
 #include "circuit_probe.h"
 #include "rng.h"
 
@@ -35,9 +36,18 @@ struct keyed_breaker {
   int32_t initial_state;
   uint32_t sweep; // by the fold: where it goes on
   struct circuit_rule rule;
+  struct apart apart; // of the entries
+};
+
+struct keyed_open {
   _Alignas(64) _Atomic uint64_t evicted, crowded, refused;
   struct entry entry[]; // keys of them, and one that crowded keys share
 };
+
+static inline struct keyed_open *open_of(const struct keyed_breaker *table)
+{
+  return apart_at(&table->apart);
+}
 
 static uint64_t load(const _Atomic uint64_t *word)
 {
@@ -132,7 +142,7 @@ static bool evict(struct keyed_breaker *table, struct entry *entry, uint64_t key
   if (!swap(&entry->life, life, ((life >> 32) + 1) << 32)) return false;
   atomic_store_explicit(&entry->key, key, memory_order_seq_cst);
   circuit_put(&entry->circuit, &table->rule, table->initial_state, 0, now_ns);
-  count(&table->evicted);
+  count(&open_of(table)->evicted);
   return true;
 }
 
@@ -142,7 +152,7 @@ static uint32_t find(struct keyed_breaker *table, uint64_t key, int64_t now_ns)
   uint32_t length = probe_length(table), oldest = table->keys;
   for (uint32_t step = 0; step < length; step++) {
     uint32_t index = place(table, key, step);
-    struct entry *entry = &table->entry[index];
+    struct entry *entry = &open_of(table)->entry[index];
     uint64_t held = load(&entry->key);
     if (held == 0 && swap(&entry->key, 0, key)) return index;
     if (held == 0) held = load(&entry->key);
@@ -150,13 +160,13 @@ static uint32_t find(struct keyed_breaker *table, uint64_t key, int64_t now_ns)
   }
   for (uint32_t step = 0; step < length; step++) { // the one not asked for longest among those that may go
     uint32_t index = place(table, key, step);
-    struct entry *entry = &table->entry[index];
+    struct entry *entry = &open_of(table)->entry[index];
     if ((uint32_t)load(&entry->life) != 0 || !is_healthy(table, entry)) continue;
     if (oldest == table->keys || atomic_load_explicit(&entry->seen_s, memory_order_relaxed) <
-                                     atomic_load_explicit(&table->entry[oldest].seen_s, memory_order_relaxed))
+                                     atomic_load_explicit(&open_of(table)->entry[oldest].seen_s, memory_order_relaxed))
       oldest = index;
   }
-  if (oldest != table->keys && evict(table, &table->entry[oldest], key, now_ns)) return oldest;
+  if (oldest != table->keys && evict(table, &open_of(table)->entry[oldest], key, now_ns)) return oldest;
   return table->keys;
 }
 
@@ -174,7 +184,7 @@ static void leave(struct entry *entry, uint32_t tag)
 static nines_permit ask_entry(struct keyed_breaker *table, uint32_t index, uint64_t key, int64_t now_ns,
                               uint64_t *random, bool *gone)
 {
-  struct entry *entry = &table->entry[index];
+  struct entry *entry = &open_of(table)->entry[index];
   int64_t now_s = now_ns / NS_PER_S;
   if (atomic_load_explicit(&entry->seen_s, memory_order_relaxed) != now_s)
     atomic_store_explicit(&entry->seen_s, now_s, memory_order_relaxed);
@@ -201,10 +211,10 @@ nines_permit keyed_breaker_ask(struct keyed_breaker *table, const void *key, siz
   bool gone = true;
   for (int i = 0; gone && i < ATTEMPTS; i++) {
     uint32_t index = i < ATTEMPTS - 1 ? find(table, hash, now_ns) : table->keys;
-    if (index == table->keys) count(&table->crowded);
+    if (index == table->keys) count(&open_of(table)->crowded);
     permit = ask_entry(table, index, hash, now_ns, random, &gone);
   }
-  if (!nines_permitted(permit)) count(&table->refused);
+  if (!nines_permitted(permit)) count(&open_of(table)->refused);
   return permit;
 }
 
@@ -213,7 +223,7 @@ enum circuit_told keyed_breaker_done(struct keyed_breaker *table, nines_permit p
 {
   uint32_t index = (uint32_t)(permit.token >> CIRCUIT_TOKEN_FREE_SHIFT) & ((1u << INDEX_BITS) - 1);
   if (!nines_permitted(permit) || index == 0 || index > table->keys + 1) return CIRCUIT_UNSEEN;
-  struct entry *entry = &table->entry[index - 1];
+  struct entry *entry = &open_of(table)->entry[index - 1];
   int64_t took_ns = (int64_t)((uint64_t)now_ns - (uint64_t)permit.at_ns); // wraps: a permit's time is the caller's word
   bool slow = took_ns > atomic_load_explicit(&table->rule.slow_ns, memory_order_relaxed);
   enum circuit_told told = circuit_tell(&entry->circuit, &table->rule, permit, outcome, slow, now_ns, random);
@@ -238,14 +248,14 @@ static void forget_idle(struct keyed_breaker *table, struct entry *entry, int64_
 void keyed_breaker_fold(struct keyed_breaker *table, int64_t now_ns, uint64_t *random)
 {
   for (uint32_t i = 0; i <= table->keys; i++) {
-    struct circuit *circuit = &table->entry[i].circuit;
+    struct circuit *circuit = &open_of(table)->entry[i].circuit;
     if (circuit_word_state(circuit_load(circuit)) != NINES_BREAKER_CLOSED)
       circuit_fold(circuit, &table->rule, now_ns, random);
   }
   uint32_t all = table->keys + 1;
   for (uint32_t n = (all + SWEEP_BEATS - 1) / SWEEP_BEATS; n > 0; n--) {
     table->sweep = table->sweep + 1 < all ? table->sweep + 1 : 0;
-    struct entry *entry = &table->entry[table->sweep];
+    struct entry *entry = &open_of(table)->entry[table->sweep];
     circuit_fold(&entry->circuit, &table->rule, now_ns, random);
     forget_idle(table, entry, now_ns);
   }
@@ -253,10 +263,22 @@ void keyed_breaker_fold(struct keyed_breaker *table, int64_t now_ns, uint64_t *r
 
 // ---- Set up and readings
 
+static size_t own_at(void)
+{
+  return (sizeof(struct keyed_breaker) + _Alignof(struct keyed_open) - 1) & ~(_Alignof(struct keyed_open) - 1);
+}
+
 size_t keyed_breaker_size(uint32_t keys)
 {
-  return sizeof(struct keyed_breaker) + ((size_t)keys + 1) * sizeof(struct entry);
+  return own_at() + keyed_breaker_open_size(keys);
 }
+
+size_t keyed_breaker_open_size(uint32_t keys)
+{
+  return sizeof(struct keyed_open) + ((size_t)keys + 1) * sizeof(struct entry);
+}
+
+const size_t keyed_breaker_apart_at = offsetof(struct keyed_breaker, apart);
 
 int keyed_breaker_set(struct keyed_breaker *table, const nines_breaker_config *config, uint64_t seed, bool fresh,
                       int64_t now_ns, struct status *status)
@@ -272,10 +294,12 @@ int keyed_breaker_set(struct keyed_breaker *table, const nines_breaker_config *c
   if (c.window_calls == 0) c.window_calls = CALLS;
   int code = circuit_rule_set(&table->rule, &c, status);
   if (code || !fresh) return code;
+  apart_default(&table->apart, (char *)table + own_at());
   table->keys = c.keys;
   table->seed = seed;
   table->initial_state = c.initial_state;
-  for (uint32_t i = 0; i <= c.keys; i++) circuit_init(&table->entry[i].circuit, &table->rule, c.initial_state, now_ns);
+  for (uint32_t i = 0; i <= c.keys; i++)
+    circuit_init(&open_of(table)->entry[i].circuit, &table->rule, c.initial_state, now_ns);
   atomic_store_explicit(&table->magic, KEYED_MAGIC, memory_order_release);
   return 0;
 }
@@ -285,14 +309,14 @@ bool keyed_breaker_valid(const struct keyed_breaker *table, uint32_t keys)
   if (atomic_load_explicit(&table->magic, memory_order_acquire) != KEYED_MAGIC || table->keys != keys) return false;
   if (table->initial_state < NINES_BREAKER_CLOSED || table->initial_state > NINES_BREAKER_METRICS_ONLY) return false;
   for (uint32_t i = 0; i <= keys; i++)
-    if (!circuit_valid(&table->entry[i].circuit)) return false;
+    if (!circuit_valid(&open_of(table)->entry[i].circuit)) return false;
   return keys > 0 && keys <= KEYED_BREAKER_MAX;
 }
 
 void keyed_breaker_orphan(struct keyed_breaker *table)
 {
   for (uint32_t i = 0; i <= table->keys; i++) {
-    struct entry *entry = &table->entry[i];
+    struct entry *entry = &open_of(table)->entry[i];
     // A tag further on: should somebody be left after all, his permit is of another life.
     atomic_store_explicit(&entry->life, ((load(&entry->life) >> 32) + 1) << 32, memory_order_seq_cst);
     circuit_probe_orphan(&entry->circuit);
@@ -302,7 +326,7 @@ void keyed_breaker_orphan(struct keyed_breaker *table)
 void keyed_breaker_rebase(struct keyed_breaker *table, int64_t then_ns, int64_t now_ns)
 {
   for (uint32_t i = 0; i <= table->keys; i++) {
-    struct entry *entry = &table->entry[i];
+    struct entry *entry = &open_of(table)->entry[i];
     int64_t seen_s = atomic_load_explicit(&entry->seen_s, memory_order_relaxed);
     atomic_store_explicit(&entry->seen_s, seen_s + (now_ns - then_ns) / NS_PER_S, memory_order_relaxed);
     circuit_rebase(&entry->circuit, then_ns, now_ns);
@@ -312,12 +336,12 @@ void keyed_breaker_rebase(struct keyed_breaker *table, int64_t then_ns, int64_t 
 struct keyed_breaker_usage keyed_breaker_usage(const struct keyed_breaker *table)
 {
   struct keyed_breaker_usage usage = { .keys_max = table->keys,
-                                       .evicted = load(&table->evicted),
-                                       .crowded = load(&table->crowded),
-                                       .refused = load(&table->refused) };
+                                       .evicted = load(&open_of(table)->evicted),
+                                       .crowded = load(&open_of(table)->crowded),
+                                       .refused = load(&open_of(table)->refused) };
   for (uint32_t i = 0; i <= table->keys; i++) {
-    if (i < table->keys && load(&table->entry[i].key) != 0) usage.keys++;
-    int state = circuit_word_state(circuit_load(&table->entry[i].circuit));
+    if (i < table->keys && load(&open_of(table)->entry[i].key) != 0) usage.keys++;
+    int state = circuit_word_state(circuit_load(&open_of(table)->entry[i].circuit));
     usage.open += state == NINES_BREAKER_OPEN || state == NINES_BREAKER_FORCED_OPEN;
   }
   return usage;
@@ -327,7 +351,7 @@ int keyed_breaker_state(const struct keyed_breaker *table, const void *key, size
 {
   uint64_t hash = key_of(table, key, size);
   for (uint32_t step = 0; step < probe_length(table); step++) {
-    const struct entry *entry = &table->entry[place(table, hash, step)];
+    const struct entry *entry = &open_of(table)->entry[place(table, hash, step)];
     if (load(&entry->key) == hash) return circuit_word_state(circuit_load(&entry->circuit));
   }
   return -1;

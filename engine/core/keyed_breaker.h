@@ -17,6 +17,8 @@ enum { KEYED_BREAKER_MAX = 4096 };
 struct keyed_breaker; // shared, in the arena; no pointers
 
 size_t keyed_breaker_size(uint32_t keys);
+size_t keyed_breaker_open_size(uint32_t keys); // of it, what those who ask write: at the end
+extern const size_t keyed_breaker_apart_at;    // of apart.h, in the first part
 // `fresh` memory is zeroed and of keyed_breaker_size(config->keys); `seed` keeps hashes unpredictable. A time window in
 // the config is read as 100 calls. A table keeps the number of keys and the initial state it was made with.
 int keyed_breaker_set(struct keyed_breaker *table, const nines_breaker_config *config, uint64_t seed, bool fresh,

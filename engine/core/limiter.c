@@ -16,6 +16,11 @@
 #define TICKS_MAX  0x1p60
 enum { DAYS_MAX = 30, COLD_FACTOR_MAX = 20 };
 
+static inline struct limiter_open *open_of(const struct limiter *limiter)
+{
+  return apart_at(&limiter->apart);
+}
+
 static inline uint64_t ticks_at(const struct limiter *limiter, int64_t now_ns)
 {
   int64_t origin_ns = atomic_load_explicit(&limiter->origin_ns, memory_order_relaxed);
@@ -43,18 +48,20 @@ static inline int64_t ahead_of(uint64_t arrival, uint64_t now)
 static void count_refusal(struct limiter *limiter)
 {
   if (atomic_load_explicit(&limiter->owner, memory_order_relaxed))
-    atomic_store_explicit(&limiter->refused, atomic_load_explicit(&limiter->refused, memory_order_relaxed) + 1,
+    atomic_store_explicit(&open_of(limiter)->refused,
+                          atomic_load_explicit(&open_of(limiter)->refused, memory_order_relaxed) + 1,
                           memory_order_relaxed);
   else
-    atomic_fetch_add_explicit(&limiter->refused, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&open_of(limiter)->refused, 1, memory_order_relaxed);
 }
 
 // How many times its full-rate price a call costs now. A pause begins when all is earned back; one as long as the
 // warm-up ends in a cold start, which two threads may both note: at almost the same time.
 static double coldness(struct limiter *limiter, int64_t warm_up, uint64_t arrival, uint64_t now)
 {
-  if ((int64_t)(now - arrival) >= warm_up) atomic_store_explicit(&limiter->cold_since, now, memory_order_relaxed);
-  int64_t age = (int64_t)(now - atomic_load_explicit(&limiter->cold_since, memory_order_relaxed));
+  if ((int64_t)(now - arrival) >= warm_up)
+    atomic_store_explicit(&open_of(limiter)->cold_since, now, memory_order_relaxed);
+  int64_t age = (int64_t)(now - atomic_load_explicit(&open_of(limiter)->cold_since, memory_order_relaxed));
   if (age >= warm_up) return 1;
   if (age < 0) age = 0;
   double cold = 1 / atomic_load_explicit(&limiter->cold_factor, memory_order_relaxed);
@@ -64,9 +71,9 @@ static double coldness(struct limiter *limiter, int64_t warm_up, uint64_t arriva
 static bool move_arrival(struct limiter *limiter, uint64_t *from, uint64_t to)
 {
   if (!atomic_load_explicit(&limiter->owner, memory_order_relaxed))
-    return atomic_compare_exchange_weak_explicit(&limiter->arrival, from, to, memory_order_relaxed,
+    return atomic_compare_exchange_weak_explicit(&open_of(limiter)->arrival, from, to, memory_order_relaxed,
                                                  memory_order_relaxed);
-  atomic_store_explicit(&limiter->arrival, to, memory_order_relaxed);
+  atomic_store_explicit(&open_of(limiter)->arrival, to, memory_order_relaxed);
   return true;
 }
 
@@ -81,7 +88,7 @@ int64_t limiter_ask(struct limiter *limiter, double cost, int64_t now_ns)
   int64_t price = ticks_ceil(exact);
   int64_t burst = atomic_load_explicit(&limiter->burst_ticks, memory_order_relaxed);
   int64_t warm_up = atomic_load_explicit(&limiter->warm_up_ticks, memory_order_relaxed);
-  uint64_t arrival = atomic_load_explicit(&limiter->arrival, memory_order_relaxed);
+  uint64_t arrival = atomic_load_explicit(&open_of(limiter)->arrival, memory_order_relaxed);
   for (;;) {
     int64_t ahead = ahead_of(arrival, now);
     int64_t wait = (int64_t)((uint64_t)ahead + (uint64_t)price - (uint64_t)burst);
@@ -100,7 +107,7 @@ double limiter_available(const struct limiter *limiter, int64_t now_ns)
 {
   double interval = atomic_load_explicit(&limiter->interval, memory_order_relaxed);
   int64_t burst = atomic_load_explicit(&limiter->burst_ticks, memory_order_relaxed);
-  uint64_t arrival = atomic_load_explicit(&limiter->arrival, memory_order_relaxed);
+  uint64_t arrival = atomic_load_explicit(&open_of(limiter)->arrival, memory_order_relaxed);
   double left = (double)burst - (double)ahead_of(arrival, ticks_at(limiter, now_ns));
   return left > 0 && interval > 0 ? fmin(left / interval, atomic_load_explicit(&limiter->burst, memory_order_relaxed))
                                   : 0;
@@ -110,14 +117,14 @@ void limiter_drain(struct limiter *limiter, int64_t now_ns)
 {
   uint64_t now = ticks_at(limiter, now_ns);
   int64_t burst = atomic_load_explicit(&limiter->burst_ticks, memory_order_relaxed);
-  uint64_t arrival = atomic_load_explicit(&limiter->arrival, memory_order_relaxed);
+  uint64_t arrival = atomic_load_explicit(&open_of(limiter)->arrival, memory_order_relaxed);
   while (ahead_of(arrival, now) < burst && !move_arrival(limiter, &arrival, now + (uint64_t)burst)) {
   }
 }
 
 uint64_t limiter_refused(const struct limiter *limiter)
 {
-  return atomic_load_explicit(&limiter->refused, memory_order_relaxed);
+  return atomic_load_explicit(&open_of(limiter)->refused, memory_order_relaxed);
 }
 
 // Defaults for zeros.
@@ -165,7 +172,7 @@ static void scale_debt(struct limiter *limiter, double interval, int64_t now_ns)
 {
   double old = atomic_load_explicit(&limiter->interval, memory_order_relaxed);
   uint64_t now = ticks_at(limiter, now_ns);
-  uint64_t arrival = atomic_load_explicit(&limiter->arrival, memory_order_relaxed);
+  uint64_t arrival = atomic_load_explicit(&open_of(limiter)->arrival, memory_order_relaxed);
   int64_t ahead;
   do {
     ahead = ahead_of(arrival, now);
@@ -179,6 +186,7 @@ int limiter_set(struct limiter *limiter, const nines_limiter_config *config, boo
   int code = config_check(&given, status);
   if (code != 0) return code;
   double interval = (double)given.per_ns * LIMITER_TICKS_PER_NS / given.rate;
+  if (fresh) apart_default(&limiter->apart, &limiter->own);
   if (fresh)
     atomic_store_explicit(&limiter->origin_ns, now_ns, memory_order_relaxed);
   else if (interval != atomic_load_explicit(&limiter->interval, memory_order_relaxed))
@@ -217,6 +225,6 @@ void limiter_rebase(struct limiter *limiter, int64_t then_ns, int64_t now_ns)
   uint64_t now = ticks_at(limiter, now_ns);
   int64_t most = atomic_load_explicit(&limiter->burst_ticks, memory_order_relaxed) +
                  atomic_load_explicit(&limiter->wait_max_ticks, memory_order_relaxed);
-  if (ahead_of(atomic_load_explicit(&limiter->arrival, memory_order_relaxed), now) > most)
-    atomic_store_explicit(&limiter->arrival, now + (uint64_t)most, memory_order_relaxed);
+  if (ahead_of(atomic_load_explicit(&open_of(limiter)->arrival, memory_order_relaxed), now) > most)
+    atomic_store_explicit(&open_of(limiter)->arrival, now + (uint64_t)most, memory_order_relaxed);
 }

@@ -14,24 +14,29 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "apart.h"
 #include "nines.h"
 #include "status.h"
 
 // Times in here are ticks of 1/16 ns since the origin: rounding a cost up costs a rate of a million a second 0.006 %.
 enum { LIMITER_TICKS_PER_NS = 16 };
 
+struct limiter_open {                    // what asking writes
+  _Alignas(64) _Atomic uint64_t arrival; // theoretical arrival time
+  _Atomic uint64_t cold_since;           // when the last cold start began
+  _Atomic uint64_t refused;
+};
+
 struct limiter {
+  struct apart apart; // of the open part
   // Settings: written by the thread that folds, read by all.
-  _Alignas(64) _Atomic double interval; // ticks a call earns back in
-  _Atomic double burst;                 // calls
+  _Atomic double interval; // ticks a call earns back in
+  _Atomic double burst;    // calls
   _Atomic int64_t burst_ticks, wait_max_ticks, warm_up_ticks;
   _Atomic double cold_factor;
   _Atomic int64_t origin_ns;
   _Atomic uint32_t owner;
-  // What asking writes.
-  _Alignas(64) _Atomic uint64_t arrival; // theoretical arrival time
-  _Atomic uint64_t cold_since;           // when the last cold start began
-  _Atomic uint64_t refused;
+  struct limiter_open own;
 };
 
 // `fresh` memory is zeroed. Applies the config: what is used of the burst stays used, in calls.

@@ -81,6 +81,7 @@ int shedder_set(struct shedder *shedder, const nines_shedder_config *config, boo
   double k = given.throttle_k < 0 ? 0 : given.throttle_k > 0 ? given.throttle_k : 2;
   double max = given.throttle_max > 0 ? given.throttle_max : 90;
   double jitter = given.retry_jitter < 0 ? 0 : given.retry_jitter > 0 ? given.retry_jitter : 0.5;
+  if (fresh) apart_default(&shedder->apart, &shedder->own);
   store32(&shedder->throttle_k_milli, (uint32_t)lround(k * 1000));
   store32(&shedder->throttle_max_ppm, (uint32_t)lround(max / 100 * PPM));
   store_ns(&shedder->throttle_slice_ns,
@@ -162,7 +163,7 @@ nines_permit shedder_ask_slow(const struct shedder_view *view, uint32_t writer, 
   struct shedder_stripe *stripe = stripe_of(view, writer);
   uint32_t threshold = load32(&view->shedder->threshold[criticality]);
   grow(writer, &stripe->asked[criticality], 1);
-  if (criticality < load32(&view->shedder->floor)) {
+  if (criticality < load32(&shedder_open(view->shedder)->floor)) {
     grow(writer, &stripe->refused[criticality], 1);
     return (nines_permit){ retry_at(view->shedder, now_ns, random), 0 };
   }
@@ -213,14 +214,32 @@ void shedder_load(struct shedder *shedder, double fullness)
   static const double from[CRITICALITIES - 1] = { 0.5, 0.7, 0.95 };
   uint32_t floor = 0;
   while (floor < CRITICALITIES - 1 && fullness >= from[floor]) floor++;
-  if (load32(&shedder->floor) != floor) store32(&shedder->floor, floor); // the line stays clean while nothing changes
+  if (load32(&shedder_open(shedder)->floor) != floor)
+    store32(&shedder_open(shedder)->floor, floor); // the line stays clean while nothing changes
+}
+
+static uint32_t ppm_of(double percent)
+{
+  return (uint32_t)lround((percent > 0 ? fmin(percent, 100) / 100 : 0) * PPM); // what is no number is 0
 }
 
 void shedder_put(struct shedder *shedder, double percent)
 {
-  double share = percent > 0 ? fmin(percent, 100) / 100 : 0; // what is no number is 0
-  store32(&shedder->by_hand_ppm, (uint32_t)lround(share * PPM));
+  store32(&shedder->by_hand_ppm, ppm_of(percent));
   publish(shedder);
+}
+
+void shedder_wish(const struct shedder *shedder, double percent)
+{
+  store32(&shedder_open(shedder)->wished, ppm_of(percent) + 1);
+}
+
+static void grant_wish(struct shedder *shedder)
+{
+  uint32_t wished = load32(&shedder_open(shedder)->wished);
+  if (wished == 0) return;
+  store32(&shedder_open(shedder)->wished, 0);
+  store32(&shedder->by_hand_ppm, wished - 1 < PPM ? wished - 1 : PPM);
 }
 
 struct sums {
@@ -306,6 +325,7 @@ void shedder_fold(const struct shedder_view *view, int64_t now_ns)
   struct sums sums = merge(view, now_ns);
   if (!shedder->folded) shedder->folded_ns = shedder->second_ns = now_ns;
   shedder->folded = 1;
+  grant_wish(shedder);
   fold_mix(shedder, &sums, now_ns);
   fold_throttle(shedder, sums.window);
   fold_latency(shedder, &sums, now_ns);
@@ -319,7 +339,7 @@ double shedder_share(const struct shedder *shedder, int criticality)
 {
   int of = criticality < 0 ? 0 : criticality >= CRITICALITIES ? CRITICALITIES - 1 : criticality;
   uint32_t threshold = load32(&shedder->threshold[of]);
-  if ((uint32_t)of < load32(&shedder->floor)) return 100;
+  if ((uint32_t)of < load32(&shedder_open(shedder)->floor)) return 100;
   return threshold ? (threshold + 1.0) / 4294967296.0 * 100 : 0;
 }
 

@@ -21,6 +21,7 @@
 #ifndef NINES_CORE_SHEDDER_H
 #define NINES_CORE_SHEDDER_H
 
+#include "apart.h"
 #include "rng.h"
 #include "status.h"
 #include "stripe.h"
@@ -36,9 +37,14 @@ struct shedder_stripe {
   _Atomic uint64_t latency_ns; // sum over those ended
 };
 
+struct shedder_open {
+  _Atomic uint32_t floor;  // by fullness: criticalities below it are refused
+  _Atomic uint32_t wished; // percent in ppm, plus one, of who may not write settings; 0: nothing
+};
+
 struct shedder {
   _Alignas(64) _Atomic uint32_t threshold[CRITICALITIES]; // refused when a draw is at most this; 0: none
-  _Atomic uint32_t floor;                                 // by fullness: criticalities below it are refused
+  struct apart apart;                                     // of the open part
   // Settings.
   _Atomic int64_t retry_after_ns;
   _Atomic uint32_t retry_jitter_ppm;
@@ -58,7 +64,12 @@ struct shedder {
   uint64_t second_admitted;
   uint64_t seen[CRITICALITIES]; // asked, at the last fold
   double recent[CRITICALITIES]; // asked, each weighing exp(-age / 10 s)
+  struct shedder_open own;
 };
+static inline struct shedder_open *shedder_open(const struct shedder *shedder)
+{
+  return apart_at(&shedder->apart);
+}
 
 struct shedder_view {
   struct shedder *shedder;
@@ -79,7 +90,7 @@ static inline nines_permit shedder_ask(const struct shedder_view *view, uint32_t
 {
   uint32_t of = criticality < 0 ? 0 : criticality >= CRITICALITIES ? CRITICALITIES - 1 : (uint32_t)criticality;
   bool quiet = !atomic_load_explicit(&view->shedder->threshold[of], memory_order_relaxed) &&
-               of >= atomic_load_explicit(&view->shedder->floor, memory_order_relaxed);
+               of >= atomic_load_explicit(&shedder_open(view->shedder)->floor, memory_order_relaxed);
   if (__builtin_expect(!quiet || writer == WRITER_SHARED, 0)) return shedder_ask_slow(view, writer, of, now_ns, random);
   struct shedder_stripe *stripe = atomic_load_explicit(&view->stripes[writer], memory_order_relaxed);
   stripe_grow(&stripe->asked[of], 1);
@@ -91,6 +102,7 @@ void shedder_done(const struct shedder_view *view, uint32_t writer, nines_permit
 void shedder_load(struct shedder *shedder, double fullness);
 // [any] By hand: so many percent of all requests, at once (in the mix of the last fold).
 void shedder_put(struct shedder *shedder, double percent);
+void shedder_wish(const struct shedder *shedder, double percent);           // [any] the same, from the next fold on
 void shedder_fold(const struct shedder_view *view, int64_t now_ns);         // each beat, one thread
 double shedder_share(const struct shedder *shedder, int criticality);       // [any] percent of it refused now
 uint64_t shedder_refused(const struct shedder_view *view, int criticality); // [any] since the start

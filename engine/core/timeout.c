@@ -21,6 +21,7 @@ int timeout_set(struct timeout *timeout, const nines_timeout_config *config, boo
   if (given.limit_ns < 0 || given.limit_ns > limit_max_ns)
     return status_set(status, NINES_EINVAL, "limit_ns is %" PRId64 ", must be 1 to %" PRId64 " (a day); 0: 1 s",
                       given.limit_ns, limit_max_ns);
+  if (fresh) apart_default(&timeout->apart, &timeout->own);
   atomic_store_explicit(&timeout->limit_ns, given.limit_ns ? given.limit_ns : NS_PER_S, memory_order_relaxed);
   return 0;
 }

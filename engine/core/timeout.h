@@ -10,13 +10,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "apart.h"
 #include "nines.h"
 #include "status.h"
 
-struct timeout {
-  _Alignas(64) _Atomic int64_t limit_ns;
+struct timeout_open {
   _Atomic uint64_t timed_out; // since the start
 };
+struct timeout {
+  struct apart apart; // of the open part
+  _Atomic int64_t limit_ns;
+  struct timeout_open own;
+};
+static inline struct timeout_open *timeout_open(const struct timeout *timeout)
+{
+  return apart_at(&timeout->apart);
+}
 
 // `fresh` memory is zeroed. `config` NULL: the defaults when fresh, else what is set stays. Counts stay.
 int timeout_set(struct timeout *timeout, const nines_timeout_config *config, bool fresh, struct status *status);
@@ -33,11 +42,12 @@ static inline int64_t timeout_deadline(const struct timeout *timeout, int64_t ca
 // [any]
 static inline void timeout_done(struct timeout *timeout, bool timed_out)
 {
-  if (__builtin_expect(timed_out, 0)) atomic_fetch_add_explicit(&timeout->timed_out, 1, memory_order_relaxed);
+  if (__builtin_expect(timed_out, 0))
+    atomic_fetch_add_explicit(&timeout_open(timeout)->timed_out, 1, memory_order_relaxed);
 }
 static inline uint64_t timeout_count(const struct timeout *timeout)
 {
-  return atomic_load_explicit(&timeout->timed_out, memory_order_relaxed);
+  return atomic_load_explicit(&timeout_open(timeout)->timed_out, memory_order_relaxed);
 }
 
 #endif

@@ -13,12 +13,6 @@ static struct adaptive_limit_view view_of_limit(const struct guard *guard)
   return (struct adaptive_limit_view){ guard->shared, (_Atomic(struct meter *) *)(uintptr_t)guard->stripes };
 }
 
-static size_t limit_bytes(const void *config)
-{
-  (void)config;
-  return sizeof(struct adaptive_limit);
-}
-
 static int limit_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
 {
   static const nines_adaptive_limit_config defaults = { .size = sizeof defaults };
@@ -42,22 +36,26 @@ static void limit_beat(struct guard *guard, int64_t now_ns, uint64_t *random)
   adaptive_limit_fold(&view, now_ns);
 }
 
-static void limit_orphaned(struct guard *guard)
+static void limit_lost(struct guard *guard, uint32_t writer)
 {
   struct adaptive_limit *limit = guard->shared;
-  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) bulkhead_forget(&limit->bulkhead, writer);
+  bulkhead_forget(&limit->bulkhead, writer);
 }
 
 const struct guard_kind adaptive_limit_kind = { .id = GUARD_ADAPTIVE_LIMIT,
                                                 .noun = "adaptive limit",
+                                                .config_bytes = sizeof(nines_adaptive_limit_config),
+                                                .lost_at = offsetof(nines_adaptive_limit_config, lost),
                                                 .handle_bytes = sizeof(struct nines_adaptive_limit),
                                                 .stripe_bytes = sizeof(struct meter),
-                                                .shared_bytes = limit_bytes,
+                                                .parts = { offsetof(struct adaptive_limit, bulkhead.own),
+                                                           offsetof(struct adaptive_limit, bulkhead.apart),
+                                                           sizeof(struct bulkhead_open) },
                                                 .set = limit_apply,
                                                 .valid = limit_sound,
                                                 .rebase = limit_shift,
                                                 .fold = limit_beat,
-                                                .orphaned = limit_orphaned };
+                                                .forget = limit_lost };
 
 static const struct bulkhead *places(const nines_adaptive_limit *limit)
 {
@@ -77,12 +75,14 @@ int nines_adaptive_limit_get(nines_arena *arena, const char *name, const nines_a
 
 nines_permit nines_adaptive_limit_ask(nines_adaptive_limit *limit, int64_t now_ns)
 {
+  if (guard_lost(&limit->guard, now_ns)) return guard_lost_permit(&limit->guard, now_ns);
   struct adaptive_limit_view view = view_of_limit(&limit->guard);
-  return adaptive_limit_ask(&view, guard_writer(&limit->guard), now_ns);
+  return adaptive_limit_ask(&view, writers_process(limit->guard.arena->writers), now_ns);
 }
 
 void nines_adaptive_limit_done(nines_adaptive_limit *limit, nines_permit permit, int outcome, int64_t now_ns)
 {
+  if (permit.token == GUARD_LOST_TOKEN) return;
   struct adaptive_limit_view view = view_of_limit(&limit->guard);
   adaptive_limit_done(&view, guard_writer(&limit->guard), permit, outcome, now_ns);
 }

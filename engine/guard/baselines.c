@@ -11,12 +11,6 @@ struct nines_baseline {
   struct guard guard; // shared: struct baseline
 };
 
-static size_t baseline_bytes(const void *config)
-{
-  (void)config;
-  return sizeof(struct baseline);
-}
-
 static int baseline_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
 {
   (void)guard, (void)config, (void)fresh, (void)now_ns, (void)status; // all zero is the start, and nothing is set
@@ -31,7 +25,7 @@ static bool baseline_sound(const struct guard *guard)
 const struct guard_kind baseline_kind = { .id = GUARD_BASELINE,
                                           .noun = "baseline",
                                           .handle_bytes = sizeof(struct nines_baseline),
-                                          .shared_bytes = baseline_bytes,
+                                          .parts = { sizeof(struct baseline), 0, 0 },
                                           .set = baseline_apply,
                                           .valid = baseline_sound };
 
@@ -40,6 +34,9 @@ const struct guard_kind baseline_kind = { .id = GUARD_BASELINE,
 int nines_baseline_get(nines_arena *arena, const char *name, nines_baseline **out)
 {
   struct guard *guard = NULL;
+  *out = NULL;
+  if (arena->attachment)
+    return status_set(&arena->status, NINES_EDENIED, "baselines are learned by the engine, not by an attached process");
   int code = guards_get(arena, &baseline_kind, name, NULL, &guard);
   *out = (nines_baseline *)guard;
   return code;

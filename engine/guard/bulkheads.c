@@ -12,12 +12,6 @@ struct nines_bulkhead {
   struct waitline line;
 };
 
-static size_t bulkhead_bytes(const void *config)
-{
-  (void)config;
-  return sizeof(struct bulkhead);
-}
-
 static int bulkhead_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
 {
   static const nines_bulkhead_config defaults = { .size = sizeof defaults };
@@ -46,21 +40,24 @@ static void bulkhead_closed(struct guard *guard)
   waitline_fini(&((nines_bulkhead *)guard)->line);
 }
 
-static void bulkhead_orphaned(struct guard *guard)
+static void bulkhead_lost(struct guard *guard, uint32_t writer)
 {
-  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) bulkhead_forget(guard->shared, writer);
+  bulkhead_forget(guard->shared, writer);
 }
 
 const struct guard_kind bulkhead_kind = { .id = GUARD_BULKHEAD,
                                           .noun = "bulkhead",
+                                          .config_bytes = sizeof(nines_bulkhead_config),
+                                          .lost_at = offsetof(nines_bulkhead_config, lost),
                                           .handle_bytes = sizeof(struct nines_bulkhead),
-                                          .shared_bytes = bulkhead_bytes,
+                                          .parts = { offsetof(struct bulkhead, own), offsetof(struct bulkhead, apart),
+                                                     sizeof(struct bulkhead_open) },
                                           .set = bulkhead_apply,
                                           .valid = bulkhead_sound,
                                           .fold = bulkhead_beat,
                                           .opened = bulkhead_opened,
                                           .closed = bulkhead_closed,
-                                          .orphaned = bulkhead_orphaned };
+                                          .forget = bulkhead_lost };
 
 // --- nines.h
 
@@ -72,16 +69,17 @@ int nines_bulkhead_get(nines_arena *arena, const char *name, const nines_bulkhea
   return code;
 }
 
-// Cells need no stripe: any number is the writer's own, WRITER_SHARED everybody's.
+// Cells need no stripe: any number is the process's own, WRITER_SHARED everybody's.
 nines_permit nines_bulkhead_enter(nines_bulkhead *bulkhead, int64_t now_ns)
 {
-  return bulkhead_enter(bulkhead->guard.shared, writers_mine(bulkhead->guard.arena->writers), now_ns);
+  if (guard_lost(&bulkhead->guard, now_ns)) return guard_lost_permit(&bulkhead->guard, now_ns);
+  return bulkhead_enter(bulkhead->guard.shared, writers_process(bulkhead->guard.arena->writers), now_ns);
 }
 
 void nines_bulkhead_leave(nines_bulkhead *bulkhead, nines_permit permit, int64_t now_ns)
 {
   bulkhead_leave(bulkhead->guard.shared, permit);
-  if (writers_mine(bulkhead->guard.arena->writers) == WRITER_LOOP && bulkhead->line.waiting > 0)
+  if (bulkhead->line.waiting > 0 && writers_mine(bulkhead->guard.arena->writers) == WRITER_LOOP)
     waitline_serve(&bulkhead->line, bulkhead->guard.shared, WRITER_LOOP, now_ns);
 }
 
@@ -102,6 +100,8 @@ uint64_t nines_bulkhead_refused(const nines_bulkhead *bulkhead)
 
 int nines_bulkhead_wait(nines_bulkhead *bulkhead, nines_waiter *waiter, int64_t now_ns)
 {
+  if (bulkhead->guard.arena->attachment)
+    return status_set(&bulkhead->guard.arena->status, NINES_ESTATE, "nobody waits in an attached process: ask again");
   return waitline_add(&bulkhead->line, bulkhead->guard.shared, waiter, now_ns);
 }
 

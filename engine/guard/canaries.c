@@ -13,12 +13,6 @@ static struct canary_view view_of_canary(const struct guard *guard)
   return (struct canary_view){ guard->shared, (_Atomic(struct canary_stripe *) *)(uintptr_t)guard->stripes };
 }
 
-static size_t canary_bytes(const void *config)
-{
-  (void)config;
-  return sizeof(struct canary);
-}
-
 static int canary_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
 {
   static const nines_canary_config defaults = { .size = sizeof defaults };
@@ -44,9 +38,11 @@ static void canary_beat(struct guard *guard, int64_t now_ns, uint64_t *random)
 
 const struct guard_kind canary_kind = { .id = GUARD_CANARY,
                                         .noun = "canary",
+                                        .config_bytes = sizeof(nines_canary_config),
                                         .handle_bytes = sizeof(struct nines_canary),
                                         .stripe_bytes = sizeof(struct canary_stripe),
-                                        .shared_bytes = canary_bytes,
+                                        .parts = { offsetof(struct canary, own), offsetof(struct canary, apart),
+                                                   sizeof(struct canary_open) },
                                         .set = canary_apply,
                                         .valid = canary_sound,
                                         .rebase = canary_shift,

@@ -13,12 +13,6 @@ struct counter {
   _Atomic uint32_t epoch; // of the stripes' windows; 0: damaged or fresh
 };
 
-static size_t counter_bytes(const void *config)
-{
-  (void)config;
-  return sizeof(struct counter);
-}
-
 static int counter_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
 {
   (void)config, (void)now_ns, (void)status, (void)fresh;
@@ -63,7 +57,7 @@ const struct guard_kind counter_kind = { .id = GUARD_COUNTER,
                                          .noun = "counter",
                                          .handle_bytes = sizeof(struct nines_counter),
                                          .stripe_bytes = sizeof(struct stripe),
-                                         .shared_bytes = counter_bytes,
+                                         .parts = { sizeof(struct counter), 0, 0 },
                                          .set = counter_apply,
                                          .valid = counter_sound,
                                          .rebase = counter_shift,

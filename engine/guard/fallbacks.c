@@ -13,12 +13,6 @@ static struct fallback_view view_of_fallback(const struct guard *guard)
   return (struct fallback_view){ guard->shared, (_Atomic(struct stripe *) *)(uintptr_t)guard->stripes };
 }
 
-static size_t fallback_bytes(const void *config)
-{
-  (void)config;
-  return sizeof(struct fallback);
-}
-
 static int fallback_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
 {
   return fallback_set(guard->shared, config, fresh, now_ns, status);
@@ -42,22 +36,25 @@ static void fallback_beat(struct guard *guard, int64_t now_ns, uint64_t *random)
   fallback_fold(&view, now_ns);
 }
 
-static void fallback_orphaned(struct guard *guard)
+static void fallback_lost(struct guard *guard, uint32_t writer)
 {
   struct fallback *fallback = guard->shared;
-  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) bulkhead_forget(&fallback->bulkhead, writer);
+  bulkhead_forget(&fallback->bulkhead, writer);
 }
 
 const struct guard_kind fallback_kind = { .id = GUARD_FALLBACK,
                                           .noun = "fallback",
+                                          .config_bytes = sizeof(nines_fallback_config),
                                           .handle_bytes = sizeof(struct nines_fallback),
                                           .stripe_bytes = sizeof(struct stripe),
-                                          .shared_bytes = fallback_bytes,
+                                          .parts = { offsetof(struct fallback, bulkhead.own),
+                                                     offsetof(struct fallback, bulkhead.apart),
+                                                     sizeof(struct bulkhead_open) },
                                           .set = fallback_apply,
                                           .valid = fallback_sound,
                                           .rebase = fallback_shift,
                                           .fold = fallback_beat,
-                                          .orphaned = fallback_orphaned };
+                                          .forget = fallback_lost };
 
 // --- nines.h
 
@@ -78,7 +75,7 @@ void nines_fallback_call(nines_fallback *fallback, int64_t now_ns)
 nines_permit nines_fallback_enter(nines_fallback *fallback, int64_t now_ns)
 {
   struct fallback_view view = view_of_fallback(&fallback->guard);
-  return fallback_enter(&view, guard_writer(&fallback->guard), now_ns);
+  return fallback_enter(&view, guard_writer(&fallback->guard), writers_process(fallback->guard.arena->writers), now_ns);
 }
 
 void nines_fallback_leave(nines_fallback *fallback, nines_permit permit)

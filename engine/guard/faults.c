@@ -8,16 +8,11 @@ struct nines_fault {
   struct guard guard; // shared: struct fault
 };
 
-static size_t fault_bytes(const void *config)
-{
-  (void)config;
-  return sizeof(struct fault);
-}
-
 // Settings come with an injection.
 static int fault_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
 {
-  (void)guard, (void)config, (void)fresh, (void)now_ns, (void)status;
+  (void)config, (void)now_ns, (void)status;
+  if (fresh) fault_init(guard->shared);
   return 0;
 }
 
@@ -31,13 +26,21 @@ static void fault_shift(struct guard *guard, int64_t then_ns, int64_t now_ns)
   fault_rebase(guard->shared, then_ns, now_ns);
 }
 
+static void fault_beat(struct guard *guard, int64_t now_ns, uint64_t *random)
+{
+  (void)random;
+  fault_fold(guard->shared, now_ns);
+}
+
 const struct guard_kind fault_kind = { .id = GUARD_FAULT,
                                        .noun = "fault point",
                                        .handle_bytes = sizeof(struct nines_fault),
-                                       .shared_bytes = fault_bytes,
+                                       .parts = { offsetof(struct fault, own), offsetof(struct fault, apart),
+                                                  sizeof(struct fault_open) },
                                        .set = fault_apply,
                                        .valid = fault_sound,
-                                       .rebase = fault_shift };
+                                       .rebase = fault_shift,
+                                       .fold = fault_beat };
 
 // --- nines.h
 
@@ -52,12 +55,16 @@ int nines_fault_get(nines_arena *arena, const char *name, nines_fault **out)
 nines_fault_action nines_fault_ask(nines_fault *fault, const char *key, int64_t now_ns)
 {
   if (!fault_armed(fault->guard.shared)) return (nines_fault_action){ NINES_FAULT_NONE, 0, 0 };
+  if (guard_lost(&fault->guard, now_ns)) return (nines_fault_action){ NINES_FAULT_NONE, 0, 0 };
   uint64_t *random = guard_random(&fault->guard, writers_mine(fault->guard.arena->writers));
   return fault_strike(fault->guard.shared, key, now_ns, random);
 }
 
 int nines_fault_inject(nines_fault *fault, const nines_fault_config *config, int64_t now_ns)
 {
+  if (fault->guard.arena->attachment)
+    return status_set(&fault->guard.arena->status, NINES_EDENIED,
+                      "faults are injected by the engine, not by an attached process");
   return fault_inject(fault->guard.shared, config, now_ns, &fault->guard.arena->status);
 }
 

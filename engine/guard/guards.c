@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "buf.h"
+#include "apart.h"
+#include "attach.h"
 #include "check.h"
+#include "clients.h"
 #include "clock.h"
 #include "mem.h"
 #include "rng.h"
@@ -19,7 +21,10 @@ enum { GUARD_ALIGN = 64 }; // of what the arena hands out
 void guards_init(struct nines_arena *arena, struct arena *memory, struct writers *writers, uint64_t seed,
                  int64_t now_ns)
 {
-  *arena = (struct nines_arena){ .memory = memory, .writers = writers, .now_ns = now_ns };
+  memset((void *)arena, 0, sizeof *arena);
+  arena->memory = memory;
+  arena->writers = writers;
+  arena->now_ns = now_ns;
   for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
     char stream[32];
     struct rng rng;
@@ -29,18 +34,30 @@ void guards_init(struct nines_arena *arena, struct arena *memory, struct writers
   }
 }
 
-static void handle_free(struct guard *guard)
+void guards_drop_handle(struct guard *guard)
 {
   if (guard->kind->closed) guard->kind->closed(guard);
+  mem_free(guard->scratch);
+  mem_free(guard->wish);
   mem_free(guard->name);
   mem_free(guard);
 }
 
 void guards_fini(struct nines_arena *arena)
 {
-  for (uint32_t i = 0; i < arena->count; i++) handle_free(arena->guards[i]);
+  for (uint32_t i = 0; i < arena->count; i++) guards_drop_handle(arena->guards[i]);
   mem_free(arena->guards);
   map_fini(&arena->names);
+}
+
+const struct guard_kind *guards_kind(uint32_t id)
+{
+  static const struct guard_kind *const kinds[GUARD_KIND_END - GUARD_BREAKER] = {
+    &breaker_kind,   &keyed_breaker_kind, &limiter_kind,  &bulkhead_kind, &adaptive_limit_kind, &shedder_kind,
+    &retry_kind,     &timeout_kind,       &fallback_kind, &canary_kind,   &fault_kind,          &counter_kind,
+    &histogram_kind, &baseline_kind,      &path_kind,     &flag_kind,
+  };
+  return id >= GUARD_BREAKER && id < GUARD_KIND_END ? kinds[id - GUARD_BREAKER] : NULL;
 }
 
 // --- names
@@ -69,51 +86,102 @@ static size_t stripe_bytes(const struct guard *guard, uint32_t writer)
   return shared ? guard->kind->shared_stripe_bytes : guard->kind->stripe_bytes;
 }
 
+static uint32_t stripe_kind(const struct guard *guard)
+{
+  return (guard->kind->id + GUARD_STRIPES) | ARENA_WRITABLE;
+}
+
 static void *stripe_find(const struct guard *guard, uint32_t writer)
 {
   struct key key;
   struct arena_slot slot;
-  bool found =
-      arena_find(guard->arena->memory, guard->kind->id + GUARD_STRIPES, key_of(&key, guard->name, writer), &slot);
+  bool found = arena_find(guard->arena->memory, stripe_kind(guard), key_of(&key, guard->name, writer), &slot);
   if (!found || slot.size_bytes != stripe_bytes(guard, writer)) return NULL;
   return arena_at(guard->arena->memory, slot.offset);
 }
 
-static int stripe_make(struct guard *guard, uint32_t writer, struct status *status)
+// For everybody here, and for those who are attached.
+static void stripe_put(struct guard *guard, uint32_t writer, void *stripe)
+{
+  atomic_store_explicit(&guard->stripes[writer], stripe, memory_order_release);
+  if (!guard->table) return;
+  uint64_t place = stripe ? arena_offset(guard->arena->memory, stripe) / GUARD_ALIGN : 0;
+  atomic_store_explicit(&guard->table->stripe[writer], (uint32_t)place, memory_order_release);
+}
+
+int guards_stripe(struct guard *guard, uint32_t writer, struct status *status)
 {
   if (atomic_load_explicit(&guard->stripes[writer], memory_order_relaxed)) return 0;
   struct key key;
   struct arena_slot slot;
-  int code = arena_object(guard->arena->memory, guard->kind->id + GUARD_STRIPES, key_of(&key, guard->name, writer),
+  int code = arena_object(guard->arena->memory, stripe_kind(guard), key_of(&key, guard->name, writer),
                           stripe_bytes(guard, writer), &slot, status);
   if (code < 0) return code;
-  atomic_store_explicit(&guard->stripes[writer], arena_at(guard->arena->memory, slot.offset), memory_order_release);
+  stripe_put(guard, writer, arena_at(guard->arena->memory, slot.offset));
+  if (guard->arena->clients) clients_tell(guard->arena->clients);
   return 0;
 }
 
 static void stripe_drop(struct guard *guard, uint32_t writer)
 {
   struct key key;
-  arena_drop(guard->arena->memory, guard->kind->id + GUARD_STRIPES, key_of(&key, guard->name, writer));
+  arena_drop(guard->arena->memory, stripe_kind(guard), key_of(&key, guard->name, writer));
 }
 
-// Stripes and settings for the memory of guard->shared.
+// --- parts
+
+static struct guard_parts parts_of(const struct guard_kind *kind, const void *config)
+{
+  return kind->parts_for ? kind->parts_for(config) : kind->parts;
+}
+
+static uint32_t open_kind(const struct guard_kind *kind)
+{
+  return kind->id | ARENA_WRITABLE;
+}
+
+static void put_apart(void *shared, void *open, const struct guard_parts *parts)
+{
+  struct apart *apart = (struct apart *)(void *)((char *)shared + parts->apart_at);
+  if (parts->open_bytes > 0) apart->distance = (char *)open - (char *)apart;
+}
+
+static size_t aligned(size_t bytes)
+{
+  return (bytes + GUARD_ALIGN - 1) / GUARD_ALIGN * GUARD_ALIGN;
+}
+
+char *guards_scratch(const struct guard_kind *kind, const void *config, void **shared, void **shared_stripe)
+{
+  struct guard_parts parts = parts_of(kind, config);
+  size_t first = aligned(parts.bytes), second = aligned(parts.open_bytes);
+  char *memory = mem_zalloc(first + second + kind->stripe_bytes + GUARD_ALIGN);
+  if (!memory) return NULL;
+  char *at = memory + (GUARD_ALIGN - (uintptr_t)memory % GUARD_ALIGN);
+  put_apart(at, at + first, &parts);
+  *shared = at;
+  *shared_stripe = kind->stripe_bytes > 0 ? at + first + second : NULL;
+  return memory;
+}
+
+// Stripes and settings for the memory of the guard.
 static int guard_fill(struct guard *guard, const void *config, bool fresh, struct status *status)
 {
-  const struct nines_arena *arena = guard->arena;
+  struct nines_arena *arena = guard->arena;
+  const struct guard_kind *kind = guard->kind;
   int code = 0;
-  if (guard->kind->stripe_bytes > 0) {
-    for (uint32_t writer = 0; writer < WRITERS_MAX; writer++)
-      atomic_store_explicit(&guard->stripes[writer], stripe_find(guard, writer), memory_order_release);
-    code = stripe_make(guard, WRITER_SHARED, status);
-    if (code == 0) code = stripe_make(guard, WRITER_LOOP, status);
+  if (kind->stripe_bytes > 0) {
+    for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) stripe_put(guard, writer, stripe_find(guard, writer));
+    code = guards_stripe(guard, WRITER_SHARED, status);
+    if (code == 0) code = guards_stripe(guard, WRITER_LOOP, status);
     if (code < 0) return code;
   }
-  if (!fresh && guard->kind->orphaned) guard->kind->orphaned(guard);
-  if (!fresh && arena->rebase && guard->kind->rebase)
-    guard->kind->rebase(guard, arena->rebase_then_ns, arena->rebase_now_ns);
+  for (uint32_t writer = 0; writer < WRITERS_MAX && !fresh && kind->forget; writer++)
+    if (!(arena->living >> writer & 1) && (writer != WRITER_SHARED || !arena->living)) kind->forget(guard, writer);
+  if (!fresh && !arena->living && kind->orphaned) kind->orphaned(guard);
+  if (!fresh && arena->rebase && kind->rebase) kind->rebase(guard, arena->rebase_then_ns, arena->rebase_now_ns);
   if (!fresh && !config) return 0;
-  return guard->kind->set(guard, config, fresh, arena->now_ns, status);
+  return kind->set(guard, config, fresh, arena->now_ns, status);
 }
 
 // What the arena holds of an earlier life, or fresh memory; then settings. Memory that could not be set up is not left
@@ -121,28 +189,50 @@ static int guard_fill(struct guard *guard, const void *config, bool fresh, struc
 static int guard_place(struct guard *guard, const void *config, struct status *status)
 {
   struct nines_arena *arena = guard->arena;
-  struct arena_slot slot;
+  const struct guard_kind *kind = guard->kind;
+  struct arena_slot first = { 0 }, open = { 0 };
+  size_t table_bytes = arena->clients && kind->stripe_bytes > 0 ? sizeof(struct guard_table) : 0;
   // Without a config, what an earlier life made has its size already.
-  bool known = !config && arena_find(arena->memory, guard->kind->id, view_of(guard->name), &slot);
-  size_t bytes = known ? slot.size_bytes : guard->kind->shared_bytes(config);
-  int code = arena_object(arena->memory, guard->kind->id, view_of(guard->name), bytes, &slot, status);
-  if (code < 0) return code;
-  guard->shared = arena_at(arena->memory, slot.offset);
-  guard->shared_bytes = bytes;
-  bool fresh = slot.fresh;
-  if (!fresh && !guard->kind->valid(guard)) {
-    memset(guard->shared, 0, bytes);
-    fresh = true;
+  bool known = !config && arena_find(arena->memory, kind->id, view_of(guard->name), &first);
+  struct guard_parts parts = known ? kind->parts : parts_of(kind, config);
+  if (known) {
+    parts.bytes = first.size_bytes - table_bytes;
+    parts.open_bytes = arena_find(arena->memory, open_kind(kind), view_of(guard->name), &open) ? open.size_bytes : 0;
+    if (kind->parts_for) parts.apart_at = kind->parts_for(&(nines_breaker_config){ .keys = 1 }).apart_at;
+    if (!kind->parts_for) parts.open_bytes = kind->parts.open_bytes;
   }
-  code = guard_fill(guard, config, fresh, status);
+  size_t bytes = aligned(parts.bytes);
+  int code = arena_object(arena->memory, kind->id, view_of(guard->name), known ? first.size_bytes : bytes + table_bytes,
+                          &first, status);
+  if (code < 0) return code;
+  guard->shared = arena_at(arena->memory, first.offset);
+  if (parts.open_bytes > 0) {
+    code = arena_object(arena->memory, open_kind(kind), view_of(guard->name), parts.open_bytes, &open, status);
+    if (code == 0) guard->open = arena_at(arena->memory, open.offset);
+    guard->open_bytes = parts.open_bytes;
+  }
+  bool fresh = first.fresh || (guard->open && open.fresh);
+  if (code == 0) {
+    size_t table_at = first.size_bytes - table_bytes;
+    guard->table = table_bytes > 0 ? (struct guard_table *)(void *)((char *)guard->shared + table_at) : NULL;
+    put_apart(guard->shared, guard->open, &parts);
+    if (!fresh && !kind->valid(guard)) fresh = true;
+    if (fresh) {
+      memset(guard->shared, 0, first.size_bytes);
+      if (guard->open) memset(guard->open, 0, parts.open_bytes);
+      put_apart(guard->shared, guard->open, &parts);
+    }
+    code = guard_fill(guard, config, fresh, status);
+  }
   if (code < 0 && fresh) {
     for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) stripe_drop(guard, writer);
-    arena_drop(arena->memory, guard->kind->id, view_of(guard->name));
+    arena_drop(arena->memory, kind->id, view_of(guard->name));
+    arena_drop(arena->memory, open_kind(kind), view_of(guard->name));
   }
   return code;
 }
 
-static struct guard *handle_make(struct nines_arena *arena, const struct guard_kind *kind, const char *name)
+struct guard *guards_handle(struct nines_arena *arena, const struct guard_kind *kind, const char *name)
 {
   size_t size = strlen(name) + 1;
   struct guard *guard = mem_zalloc(kind->handle_bytes);
@@ -153,7 +243,8 @@ static struct guard *handle_make(struct nines_arena *arena, const struct guard_k
   }
   guard->arena = arena;
   guard->kind = kind;
-  guard->writers_id = arena->writers->id;
+  guard->writers_id = arena->writers ? arena->writers->id : 0;
+  atomic_init(&guard->lost_ns, INT64_MAX);
   guard->name = memcpy(copy, name, size);
   if (kind->opened) kind->opened(guard);
   return guard;
@@ -162,11 +253,12 @@ static struct guard *handle_make(struct nines_arena *arena, const struct guard_k
 int guards_check(const struct guard_kind *kind, const char *name, const void *config, struct status *status)
 {
   struct guard *scratch = mem_zalloc(kind->handle_bytes);
-  char *memory = mem_zalloc(kind->shared_bytes(config) + GUARD_ALIGN);
+  void *shared = NULL, *stripe = NULL;
+  char *memory = guards_scratch(kind, config, &shared, &stripe);
   int code = NINES_ENOMEM;
   if (scratch && memory) {
     scratch->kind = kind;
-    scratch->shared = memory + (GUARD_ALIGN - (uintptr_t)memory % GUARD_ALIGN);
+    scratch->shared = shared;
     scratch->name = (char *)name; // only read
     code = kind->set(scratch, config, true, 0, status);
   } else {
@@ -177,34 +269,82 @@ int guards_check(const struct guard_kind *kind, const char *name, const void *co
   return code;
 }
 
-static int guard_make(struct nines_arena *arena, const struct guard_kind *kind, const char *name, const void *config,
-                      struct guard **out, struct status *status)
+int guards_enter(struct nines_arena *arena, struct guard *guard)
+{
+  struct key key;
+  struct guard **guards = mem_resize(arena->guards, (arena->count + 1) * sizeof *guards);
+  if (guards) arena->guards = guards;
+  if (!guards || map_put(&arena->names, key_of(&key, guard->name, guard->kind->id), guard) < 0) return NINES_ENOMEM;
+  arena->guards[arena->count++] = guard;
+  return 0;
+}
+
+int guards_name_check(const struct nines_arena *arena, const struct guard_kind *kind, const char *name,
+                      struct status *status)
 {
   size_t size = strlen(name);
   if (size == 0 || size > GUARD_NAME_MAX)
     return status_set(status, NINES_EINVAL, "the name of a %s has 1 to %d bytes", kind->noun, GUARD_NAME_MAX);
-  if (arena->count == GUARDS_MAX)
+  for (size_t i = 0; i < size; i++)
+    if ((unsigned char)name[i] < ' ' || name[i] == 127)
+      return status_set(status, NINES_EINVAL, "the name of a %s has a control character at byte %zu", kind->noun,
+                        i + 1);
+  if (arena->count >= GUARDS_MAX)
     return status_set(status, NINES_ELIMIT,
                       "there are %d primitives already; %s \"%s\" is one too many (a changing part in the name?)",
                       GUARDS_MAX, kind->noun, name);
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < arena->count && kind->count_max > 0; i++) count += arena->guards[i]->kind == kind;
+  if (kind->count_max > 0 && count >= kind->count_max)
+    return status_set(status, NINES_ELIMIT,
+                      "there are %u of a %s already; \"%s\" is one too many (a changing part in the name?)",
+                      kind->count_max, kind->noun, name);
+  return 0;
+}
+
+static int guard_make(struct nines_arena *arena, const struct guard_kind *kind, const char *name, const void *config,
+                      struct guard **out, struct status *status)
+{
+  int code = guards_name_check(arena, kind, name, status);
   // Before anything is made, or an earlier life's memory is replaced by one of another size.
-  int code = config ? guards_check(kind, name, config, status) : 0;
+  if (code == 0 && config) code = guards_check(kind, name, config, status);
   if (code < 0) return code;
-  struct guard *guard = handle_make(arena, kind, name);
+  struct guard *guard = guards_handle(arena, kind, name);
   if (!guard) return status_set(status, NINES_ENOMEM, "out of memory for %s \"%s\"", kind->noun, name);
-  struct key key;
   code = guard_place(guard, config, status); // which may make another guard (a breaker its keys)
-  struct guard **guards = code == 0 ? mem_resize(arena->guards, (arena->count + 1) * sizeof *guards) : NULL;
-  if (guards) arena->guards = guards;
-  if (code == 0 && (!guards || map_put(&arena->names, key_of(&key, name, kind->id), guard) < 0))
+  if (code == 0 && guards_enter(arena, guard) < 0)
     code = status_set(status, NINES_ENOMEM, "out of memory for %s \"%s\"", kind->noun, name);
   if (code < 0) {
-    handle_free(guard);
+    guards_drop_handle(guard);
     return code;
   }
-  arena->guards[arena->count++] = guard;
   *out = guard;
   return 0;
+}
+
+struct adoption {
+  struct nines_arena *arena;
+  const struct guard_kind *kind;
+};
+
+static void adopt(void *userdata, struct view name)
+{
+  const struct adoption *adoption = userdata;
+  char text[GUARD_NAME_MAX + 1];
+  struct guard *guard;
+  if (name.size > GUARD_NAME_MAX) return;
+  memcpy(text, name.data, name.size);
+  text[name.size] = '\0';
+  if (!guards_find(adoption->arena, adoption->kind, text))
+    guard_make(adoption->arena, adoption->kind, text, NULL, &guard, &adoption->arena->status);
+}
+
+void guards_adopt(struct nines_arena *arena)
+{
+  for (uint32_t id = GUARD_BREAKER; id < GUARD_KIND_END; id++) {
+    struct adoption adoption = { arena, guards_kind(id) };
+    arena_each(arena->memory, id, adopt, &adoption);
+  }
 }
 
 int guards_declare(struct nines_arena *arena, const struct guard_kind *kind, const char *name, const void *config,
@@ -218,6 +358,7 @@ int guards_declare(struct nines_arena *arena, const struct guard_kind *kind, con
 int guards_get(struct nines_arena *arena, const struct guard_kind *kind, const char *name, const void *config,
                struct guard **out)
 {
+  if (arena->attachment) return attachment_get(arena, kind, name, config, out);
   *out = guards_find(arena, kind, name);
   if (*out && (!config || (*out)->declared)) return 0;
   return guards_declare(arena, kind, name, config, out, &arena->status);
@@ -227,6 +368,7 @@ int guards_get(struct nines_arena *arena, const struct guard_kind *kind, const c
 
 uint32_t guard_wants(struct guard *guard, uint32_t writer)
 {
+  if (guard->arena->attachment) return attachment_wants(guard, writer);
   atomic_fetch_or_explicit(&guard->wanted, 1u << writer, memory_order_relaxed);
   return WRITER_SHARED;
 }
@@ -238,9 +380,20 @@ uint64_t *guards_random_shared(void)
   return &state;
 }
 
+void guards_forget(struct nines_arena *arena, uint32_t writer)
+{
+  for (uint32_t i = 0; i < arena->count; i++)
+    if (arena->guards[i]->kind->forget) arena->guards[i]->kind->forget(arena->guards[i], writer);
+}
+
 void nines_arena_fold(nines_arena *arena, int64_t now_ns)
 {
   arena->now_ns = now_ns;
+  if (arena->attachment) {
+    attachment_fold(arena, now_ns);
+    return;
+  }
+  if (arena->clients) clients_serve(arena, now_ns);
   for (uint32_t i = 0; i < arena->count; i++) {
     struct guard *guard = arena->guards[i];
     uint32_t wanted = atomic_load_explicit(&guard->wanted, memory_order_relaxed);
@@ -248,7 +401,7 @@ void nines_arena_fold(nines_arena *arena, int64_t now_ns)
       // A full arena leaves the writer with the shared stripe: slower, not wrong. It asks again at its next call.
       wanted = atomic_exchange_explicit(&guard->wanted, 0, memory_order_relaxed);
       for (uint32_t writer = 0; writer < WRITERS_MAX; writer++)
-        if (wanted >> writer & 1) stripe_make(guard, writer, &arena->status);
+        if (wanted >> writer & 1) guards_stripe(guard, writer, &arena->status);
     }
     if (guard->kind->fold) guard->kind->fold(guard, now_ns, &arena->random[WRITER_LOOP][0]);
   }
@@ -284,6 +437,7 @@ int nines_arena_open(nines_arena **out, uint64_t seed)
 
 void nines_arena_close(nines_arena *arena)
 {
+  if (arena && arena->attachment) attachment_close(arena);
   if (!arena || !arena->own) return;
   struct arena *memory = arena->memory;
   guards_fini(arena);

@@ -16,23 +16,35 @@
 #include "status.h"
 #include "writer.h"
 
-enum { GUARDS_MAX = 4096, GUARD_NAME_MAX = 184 };
+enum { GUARDS_MAX = 6144, GUARD_NAME_MAX = 184 };
 
 struct guard;
+
+// The memory of a guard besides its stripes (core/apart.h).
+struct guard_parts {
+  size_t bytes;      // what only the engine writes
+  size_t apart_at;   // where in it the distance to the other part stands
+  size_t open_bytes; // what all who ask write; 0: nothing
+};
 
 struct guard_kind {
   uint32_t id; // in the arena: never reused for another layout; stripes are kept under id + GUARD_STRIPES
   const char *noun;
+  uint32_t count_max;         // so many in an arena; 0: as many as guards
   size_t handle_bytes;        // of the struct that begins with a struct guard
   size_t stripe_bytes;        // 0: none
   size_t shared_stripe_bytes; // of WRITER_SHARED's; 0: the same
-  // Bytes of the shared part for this config (NULL: defaults).
-  size_t (*shared_bytes)(const void *config);
+  struct guard_parts parts;
+  struct guard_parts (*parts_for)(const void *config); // instead, when they depend on the config
+  size_t config_bytes;                                 // of the kind's config; 0: it has none that could be mailed
+  size_t lost_at;                                      // where in it the `lost` setting stands; 0: it has none
   // Applies a config (NULL, only when fresh: the defaults). `fresh`: the memory is zero. A refused config changes
   // nothing. With guard->arena NULL the memory is scratch (guards_check), and there is nothing but `shared`.
   int (*set)(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status);
   bool (*valid)(const struct guard *guard);
-  // An earlier life's: nobody is left who would give permits back. NULL: holds none.
+  // This writer's process is gone, with all permits it held. NULL: nothing is counted by writer.
+  void (*forget)(struct guard *guard, uint32_t writer);
+  // An earlier life's, and nobody is left of it. NULL: nothing that a process could hold.
   void (*orphaned)(struct guard *guard);
   void (*rebase)(struct guard *guard, int64_t then_ns, int64_t now_ns); // NULL: keeps no time
   void (*fold)(struct guard *guard, int64_t now_ns, uint64_t *random);  // NULL: nothing to do
@@ -55,14 +67,31 @@ enum {
   GUARD_COUNTER,
   GUARD_HISTOGRAM,
   GUARD_BASELINE,
-  GUARD_STRIPES = 32
+  GUARD_PATH,
+  GUARD_FLAG,
+  GUARD_KIND_END,
+  GUARD_STRIPES = 32 // and ARENA_WRITABLE
+};
+
+// Behind the first part, in an arena that others attach to: where each writer's stripe is, in units of 64 bytes.
+struct guard_table {
+  _Atomic uint32_t stripe[WRITERS_MAX];
 };
 
 struct guard {
-  void *shared;
-  uint64_t writers_id; // of arena->writers
-  size_t shared_bytes;
+  void *shared;            // the first part
+  uint64_t writers_id;     // of arena->writers
+  _Atomic int64_t lost_ns; // attached: from then on the engine counts as gone; INT64_MAX: never
   _Atomic(void *) stripes[WRITERS_MAX];
+  void *open; // the second part; NULL: none
+  size_t open_bytes;
+  struct guard_table *table; // NULL: none
+  uint32_t stripes_seen;     // attached: of pulse.stripes
+  int lost;                  // attached: NINES_LOST_*
+  // Attached: until the engine has made the parts, and `bound` is set, memory of our own stands in for them.
+  char *scratch;
+  _Atomic bool bound;
+  void *wish;              // the last config, to be sent when there is an engine; NULL: none
   _Atomic uint32_t wanted; // writers that found no stripe of theirs, one bit each
   struct nines_arena *arena;
   const struct guard_kind *kind;
@@ -81,7 +110,10 @@ struct nines_arena {
   bool rebase;    // the memory is of another boot
   int64_t rebase_then_ns, rebase_now_ns;
   struct status status;
-  bool own; // made by nines_arena_open: memory and writers are this one's
+  bool own;                      // made by nines_arena_open: memory and writers are this one's
+  uint32_t living;               // numbers whose processes outlived the engine that is gone
+  struct clients *clients;       // of an engine whose arena others may attach to (clients.h)
+  struct attachment *attachment; // of an attached process (attach.h)
 };
 
 // Over memory and writers that somebody else owns.
@@ -91,7 +123,22 @@ void guards_fini(struct nines_arena *arena);
 // Finds or makes. A config is applied when it is not NULL, unless a policy has declared the guard.
 int guards_get(struct nines_arena *arena, const struct guard_kind *kind, const char *name, const void *config,
                struct guard **out);
+// Guards of an earlier life, of whatever kind: handles for all of them.
+void guards_adopt(struct nines_arena *arena);
+const struct guard_kind *guards_kind(uint32_t id); // NULL: there is none
+// A handle without memory, for an attached process; NULL: out of memory.
+struct guard *guards_handle(struct nines_arena *arena, const struct guard_kind *kind, const char *name);
+int guards_enter(struct nines_arena *arena, struct guard *guard); // into names and list; 0 or NINES_ENOMEM
+void guards_drop_handle(struct guard *guard);
+// Memory for the parts and the shared stripe in one piece, zeroed but for the distance between the parts; NULL: out of
+// memory. *shared and *shared_stripe (NULL when there is none) are aligned.
+char *guards_scratch(const struct guard_kind *kind, const void *config, void **shared, void **shared_stripe);
+int guards_stripe(struct guard *guard, uint32_t writer, struct status *status); // makes it if need be
+void guards_forget(struct nines_arena *arena, uint32_t writer);                 // its process is gone
 struct guard *guards_find(const struct nines_arena *arena, const struct guard_kind *kind, const char *name);
+// 0, or an error that says what is wrong with the name, or that there is no room for one more.
+int guards_name_check(const struct nines_arena *arena, const struct guard_kind *kind, const char *name,
+                      struct status *status);
 // Applies a policy's settings, whoever made the guard. 0 or an error, with the sentence in `status`.
 int guards_declare(struct nines_arena *arena, const struct guard_kind *kind, const char *name, const void *config,
                    struct guard **out, struct status *status);
@@ -99,6 +146,21 @@ int guards_declare(struct nines_arena *arena, const struct guard_kind *kind, con
 // Would these settings be taken by a guard that is made with them? 0 or an error, with the sentence in `status`.
 int guards_check(const struct guard_kind *kind, const char *name, const void *config, struct status *status);
 
+bool guard_look(struct guard *guard, int64_t now_ns); // for guard_lost
+// [any] Attached, and the engine gone for longer than decisions are kept, or the guard not there yet: the caller
+// answers by guard->lost.
+static inline bool guard_lost(const struct guard *guard, int64_t now_ns)
+{
+  return __builtin_expect(now_ns >= atomic_load_explicit(&guard->lost_ns, memory_order_relaxed), 0) &&
+         guard_look((struct guard *)(uintptr_t)guard, now_ns);
+}
+#define GUARD_LOST_TOKEN UINT64_MAX // of a permit granted without an engine: nothing to give back
+static inline nines_permit guard_lost_permit(const struct guard *guard, int64_t now_ns)
+{
+  return guard->lost == NINES_LOST_REFUSE ? (nines_permit){ now_ns + 1000000000, 0 }
+                                          : (nines_permit){ now_ns, GUARD_LOST_TOKEN };
+}
+void guard_news(struct guard *guard);                       // attached: stripes that were made since
 uint32_t guard_wants(struct guard *guard, uint32_t writer); // for guard_writer: WRITER_SHARED, and a stripe to come
 // [any] The caller's writer number: WRITER_SHARED while it has no stripe of its own.
 static inline uint32_t guard_writer(struct guard *guard)
@@ -117,6 +179,6 @@ static inline uint64_t *guard_random(struct guard *guard, uint32_t writer)
 // Every kind, for the engine (metrics, lists); the configs they take are those of nines.h.
 extern const struct guard_kind breaker_kind, keyed_breaker_kind, limiter_kind, bulkhead_kind, adaptive_limit_kind,
     shedder_kind, retry_kind, timeout_kind, fallback_kind, canary_kind, fault_kind, counter_kind, histogram_kind,
-    baseline_kind;
+    baseline_kind, path_kind, flag_kind;
 
 #endif

@@ -15,12 +15,6 @@ struct windowed {
   _Atomic uint32_t below[HISTOGRAM_BUCKETS]; // in this bucket and all below it
 };
 
-static size_t histogram_bytes(const void *config)
-{
-  (void)config;
-  return sizeof(struct windowed);
-}
-
 static void histogram_source(void *userdata, uint32_t count[static HISTOGRAM_BUCKETS])
 {
   const struct guard *guard = userdata;
@@ -67,9 +61,10 @@ static void histogram_beat(struct guard *guard, int64_t now_ns, uint64_t *random
 
 const struct guard_kind histogram_kind = { .id = GUARD_HISTOGRAM,
                                            .noun = "histogram",
+                                           .config_bytes = sizeof(int64_t),
                                            .handle_bytes = sizeof(struct nines_histogram),
                                            .stripe_bytes = sizeof(struct histogram),
-                                           .shared_bytes = histogram_bytes,
+                                           .parts = { sizeof(struct windowed), 0, 0 },
                                            .set = histogram_apply,
                                            .valid = histogram_sound,
                                            .rebase = histogram_shift,

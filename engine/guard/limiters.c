@@ -4,15 +4,11 @@
 
 #include "guards.h"
 
+#define LOST_AGAIN_NS INT64_C(1000000000)
+
 struct nines_limiter {
   struct guard guard; // shared: struct limiter
 };
-
-static size_t limiter_bytes(const void *config)
-{
-  (void)config;
-  return sizeof(struct limiter);
-}
 
 static int limiter_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
 {
@@ -34,8 +30,11 @@ static void limiter_shift(struct guard *guard, int64_t then_ns, int64_t now_ns)
 
 const struct guard_kind limiter_kind = { .id = GUARD_LIMITER,
                                          .noun = "limiter",
+                                         .config_bytes = sizeof(nines_limiter_config),
+                                         .lost_at = offsetof(nines_limiter_config, lost),
                                          .handle_bytes = sizeof(struct nines_limiter),
-                                         .shared_bytes = limiter_bytes,
+                                         .parts = { offsetof(struct limiter, own), offsetof(struct limiter, apart),
+                                                    sizeof(struct limiter_open) },
                                          .set = limiter_apply,
                                          .valid = limiter_sound,
                                          .rebase = limiter_shift };
@@ -52,6 +51,7 @@ int nines_limiter_get(nines_arena *arena, const char *name, const nines_limiter_
 
 int64_t nines_limiter_ask(nines_limiter *limiter, double cost, int64_t now_ns)
 {
+  if (guard_lost(&limiter->guard, now_ns)) return limiter->guard.lost == NINES_LOST_REFUSE ? -LOST_AGAIN_NS : 0;
   return limiter_ask(limiter->guard.shared, cost, now_ns);
 }
 

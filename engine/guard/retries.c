@@ -13,12 +13,6 @@ static struct retry_view view_of_retry(const struct guard *guard)
   return (struct retry_view){ guard->shared, (_Atomic(struct stripe *) *)(uintptr_t)guard->stripes };
 }
 
-static size_t retry_bytes(const void *config)
-{
-  (void)config;
-  return sizeof(struct retry);
-}
-
 static int retry_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
 {
   (void)now_ns;
@@ -45,9 +39,10 @@ static void retry_beat(struct guard *guard, int64_t now_ns, uint64_t *random)
 
 const struct guard_kind retry_kind = { .id = GUARD_RETRY,
                                        .noun = "retry",
+                                       .config_bytes = sizeof(nines_retry_config),
                                        .handle_bytes = sizeof(struct nines_retry),
                                        .stripe_bytes = sizeof(struct stripe),
-                                       .shared_bytes = retry_bytes,
+                                       .parts = { sizeof(struct retry), 0, 0 },
                                        .set = retry_apply,
                                        .valid = retry_sound,
                                        .rebase = retry_shift,

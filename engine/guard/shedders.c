@@ -13,12 +13,6 @@ static struct shedder_view view_of_shedder(const struct guard *guard)
   return (struct shedder_view){ guard->shared, (_Atomic(struct shedder_stripe *) *)(uintptr_t)guard->stripes };
 }
 
-static size_t shedder_bytes(const void *config)
-{
-  (void)config;
-  return sizeof(struct shedder);
-}
-
 static int shedder_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
 {
   (void)now_ns;
@@ -50,9 +44,12 @@ static void shedder_orphaned(struct guard *guard)
 
 const struct guard_kind shedder_kind = { .id = GUARD_SHEDDER,
                                          .noun = "shedder",
+                                         .config_bytes = sizeof(nines_shedder_config),
+                                         .lost_at = offsetof(nines_shedder_config, lost),
                                          .handle_bytes = sizeof(struct nines_shedder),
                                          .stripe_bytes = sizeof(struct shedder_stripe),
-                                         .shared_bytes = shedder_bytes,
+                                         .parts = { offsetof(struct shedder, own), offsetof(struct shedder, apart),
+                                                    sizeof(struct shedder_open) },
                                          .set = shedder_apply,
                                          .valid = shedder_sound,
                                          .rebase = shedder_shift,
@@ -71,6 +68,7 @@ int nines_shedder_get(nines_arena *arena, const char *name, const nines_shedder_
 
 nines_permit nines_shedder_ask(nines_shedder *shedder, int criticality, int64_t now_ns)
 {
+  if (guard_lost(&shedder->guard, now_ns)) return guard_lost_permit(&shedder->guard, now_ns);
   struct shedder_view view = view_of_shedder(&shedder->guard);
   uint32_t writer = guard_writer(&shedder->guard);
   return shedder_ask(&view, writer, criticality, now_ns, guard_random(&shedder->guard, writer));
@@ -78,6 +76,7 @@ nines_permit nines_shedder_ask(nines_shedder *shedder, int criticality, int64_t 
 
 void nines_shedder_done(nines_shedder *shedder, nines_permit permit, int outcome, int64_t now_ns)
 {
+  if (permit.token == GUARD_LOST_TOKEN) return;
   struct shedder_view view = view_of_shedder(&shedder->guard);
   shedder_done(&view, guard_writer(&shedder->guard), permit, outcome, now_ns);
 }
@@ -89,7 +88,10 @@ void nines_shedder_load(nines_shedder *shedder, double fullness)
 
 void nines_shedder_put(nines_shedder *shedder, double percent)
 {
-  shedder_put(shedder->guard.shared, percent);
+  if (shedder->guard.arena->attachment)
+    shedder_wish(shedder->guard.shared, percent);
+  else
+    shedder_put(shedder->guard.shared, percent);
 }
 
 double nines_shedder_share(const nines_shedder *shedder, int criticality)

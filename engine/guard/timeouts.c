@@ -8,12 +8,6 @@ struct nines_timeout {
   struct guard guard; // shared: struct timeout
 };
 
-static size_t timeout_bytes(const void *config)
-{
-  (void)config;
-  return sizeof(struct timeout);
-}
-
 static int timeout_apply(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status)
 {
   (void)now_ns;
@@ -27,8 +21,10 @@ static bool timeout_sound(const struct guard *guard)
 
 const struct guard_kind timeout_kind = { .id = GUARD_TIMEOUT,
                                          .noun = "timeout",
+                                         .config_bytes = sizeof(nines_timeout_config),
                                          .handle_bytes = sizeof(struct nines_timeout),
-                                         .shared_bytes = timeout_bytes,
+                                         .parts = { offsetof(struct timeout, own), offsetof(struct timeout, apart),
+                                                    sizeof(struct timeout_open) },
                                          .set = timeout_apply,
                                          .valid = timeout_sound };
 

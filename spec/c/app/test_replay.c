@@ -68,10 +68,11 @@ static bool drive(struct live *live, bool ok, int64_t limit_ns, bool (*done)(str
 {
   int64_t start_ns = clock_now_ns();
   long sent = 0;
-  nines_path *path = path_find(live->engine, "checkout");
+  struct path *path = path_find(live->engine, "checkout");
   while (clock_now_ns() - start_ns < limit_ns) {
     assert_true(live_turn(live, 5 * NS_PER_MS) >= 0);
-    for (; sent < (clock_now_ns() - start_ns) / (5 * NS_PER_MS); sent++) nines_path_record(path, ok, 30 * NS_PER_MS);
+    for (; sent < (clock_now_ns() - start_ns) / (5 * NS_PER_MS); sent++)
+      nines_path_record(path->recorded, ok, 30 * NS_PER_MS);
     if (done && done(live)) return true;
   }
   return done == NULL;

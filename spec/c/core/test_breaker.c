@@ -227,7 +227,7 @@ static void states_by_hand(void **state)
   struct circuit_move move;
   assert_int_equal(state_at(S), NINES_BREAKER_METRICS_ONLY);
   assert_int_equal(read_at(S).failed, 30);
-  assert_true(circuit_move_would(&breaker.circuit, &move));
+  assert_true(circuit_move_would(&breaker.own, &move));
   breaker_put(&view, NINES_BREAKER_FORCED_OPEN, 0, S);
   assert_int_equal(ask(FIRST, 1000 * S).token, 0);
   breaker_reset(&view, S);
@@ -321,7 +321,7 @@ static void damage_does_no_harm(void **state)
     fold(S);
     for (int k = 0; k < 200; k++) {
       if (rng_below(&rng, 2))
-        ((unsigned char *)&breaker)[rng_below(&rng, offsetof(struct breaker, latency))] = (unsigned char)rng_next(&rng);
+        ((unsigned char *)&breaker.own)[rng_below(&rng, sizeof breaker.own)] = (unsigned char)rng_next(&rng);
       else
         ((unsigned char *)&stripe[FIRST])[rng_below(&rng, 512)] = (unsigned char)rng_next(&rng);
     }

@@ -55,7 +55,7 @@ static void naive_count(bool bad, bool slow, int64_t now_ns)
 
 static void naive_generation(void)
 {
-  uint32_t generation = circuit_word_generation(circuit_load(&breaker.circuit));
+  uint32_t generation = circuit_word_generation(circuit_load(&breaker.own));
   if (generation == naive.generation) return;
   naive.generation = generation;
   naive.begun = false;

@@ -134,6 +134,8 @@ static void bad_settings_are_refused(void **state)
   assert_int_equal(bulkhead_set(&bulkhead, &config, true, 0, NULL), 0);
   assert_int_equal(bulkhead_limit(&bulkhead), 25);
   memset((void *)&bulkhead, 0xff, sizeof bulkhead);
+  bulkhead.apart.distance = 0; // which the engine sets at each start
+  apart_default(&bulkhead.apart, &bulkhead.own);
   assert_false(bulkhead_valid(&bulkhead));
   assert_false(nines_permitted(bulkhead_enter(&bulkhead, 0, 0)));
 }

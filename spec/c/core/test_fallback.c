@@ -99,7 +99,7 @@ static void a_million_random_steps(void **state)
       fallback_call(&fixture.view, writer, now_ns);
       oracle_count(&oracle, writer, 1, 0, now_ns);
     } else if (what == 2) {
-      nines_permit permit = fallback_enter(&fixture.view, writer, now_ns);
+      nines_permit permit = fallback_enter(&fixture.view, writer, writer, now_ns);
       assert_int_equal(nines_permitted(permit), n < INSIDE_MAX);
       if (n < INSIDE_MAX) inside[n++] = permit;
       oracle_count(&oracle, writer, 0, nines_permitted(permit), now_ns);
@@ -133,17 +133,17 @@ static void settings(void **state)
   nines_permit permit[10];
   for (int i = 0; i < 20; i++) fallback_call(&fixture.view, WRITER_LOOP, 5);
   for (int i = 0; i < 10; i++) {
-    permit[i] = fallback_enter(&fixture.view, WRITER_LOOP, 5);
+    permit[i] = fallback_enter(&fixture.view, WRITER_LOOP, WRITER_LOOP, 5);
     assert_true(nines_permitted(permit[i]));
   }
-  assert_false(nines_permitted(fallback_enter(&fixture.view, WRITER_LOOP, 5))); // the default: 10
+  assert_false(nines_permitted(fallback_enter(&fixture.view, WRITER_LOOP, WRITER_LOOP, 5))); // the default: 10
   assert_true(fallback_share(&fixture.view, 5) == 50);
   nines_fallback_config config = { .size = sizeof config, .concurrent_max = 11 };
   assert_int_equal(fallback_set(&fixture.fallback, &config, false, 5, &status), 0);
-  assert_true(nines_permitted(fallback_enter(&fixture.view, WRITER_LOOP, 5))); // those inside still are
-  assert_false(nines_permitted(fallback_enter(&fixture.view, WRITER_LOOP, 5)));
+  assert_true(nines_permitted(fallback_enter(&fixture.view, WRITER_LOOP, WRITER_LOOP, 5))); // those inside still are
+  assert_false(nines_permitted(fallback_enter(&fixture.view, WRITER_LOOP, WRITER_LOOP, 5)));
   assert_int_equal(fallback_set(&fixture.fallback, NULL, false, 5, &status), 0);
-  assert_false(nines_permitted(fallback_enter(&fixture.view, WRITER_LOOP, 5)));
+  assert_false(nines_permitted(fallback_enter(&fixture.view, WRITER_LOOP, WRITER_LOOP, 5)));
   config.size = 0;
   assert_int_equal(fallback_set(&fixture.fallback, &config, false, 5, &status), NINES_EINVAL);
   assert_string_equal(status.text, "size is 0, must be sizeof(nines_fallback_config)");
@@ -151,7 +151,7 @@ static void settings(void **state)
   assert_int_equal(fallback_set(&fixture.fallback, &config, false, 5, &status), NINES_EINVAL);
   assert_non_null(strstr(status.text, "concurrent_max"));
   fallback_leave(&fixture.view, permit[0]);
-  assert_true(nines_permitted(fallback_enter(&fixture.view, WRITER_LOOP, 5)));
+  assert_true(nines_permitted(fallback_enter(&fixture.view, WRITER_LOOP, WRITER_LOOP, 5)));
   struct tally total = fallback_total(&fixture.view);
   assert_int_equal(total.total, 20);
   assert_int_equal(total.bad, 12);
@@ -173,7 +173,7 @@ static void *work(void *argument)
   const struct fallback_view *view = &worker->fixture->view;
   for (int i = 0; i < 100000; i++) {
     fallback_call(view, worker->writer, i * 1000);
-    nines_permit permit = fallback_enter(view, worker->writer, i * 1000);
+    nines_permit permit = fallback_enter(view, worker->writer, worker->writer, i * 1000);
     if (!nines_permitted(permit)) {
       worker->refused++;
       continue;

@@ -1,0 +1,349 @@
+// The client's side.
+//
+// An object's place is the same word for word in every process that maps the arena, so a handle is bound by looking its
+// name up in the directory, which the engine alone writes. Binding stores pointers one by one while other threads may
+// be asking: each of them is to memory of the right kind, whichever of both lives it is of, and nothing is ever
+// unmapped before the close.
+#include "attach.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "clock.h"
+#include "door.h"
+#include "mem.h"
+#include "rng.h"
+
+#define NS_PER_S     INT64_C(1000000000)
+#define BEAT_LATE_NS NS_PER_S // an engine whose last beat is older is not there
+#define NAP_NS       INT64_C(200000)
+
+// One mapping of an engine's arena; the newest is in use.
+struct mapping {
+  struct mapping *older;
+  struct arena *memory;
+  struct door *door;
+  const struct pulse *pulse;
+  struct writers writers;
+};
+
+struct attachment {
+  struct nines_arena arena; // first
+  struct mapping *mapping;  // NULL: none yet
+  char *path;
+  int64_t wait_ns, keep_ns;
+  int64_t looked_ns; // by the fold
+};
+
+static struct attachment *attachment_of(const struct nines_arena *arena)
+{
+  return arena->attachment;
+}
+
+static void nap(void)
+{
+  nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+}
+
+// --- the engine
+
+static const void *find(const struct arena *memory, uint32_t kind, const char *name, size_t bytes)
+{
+  struct arena_slot slot;
+  if (!arena_find(memory, kind, view_of(name), &slot) || slot.size_bytes != bytes) return NULL;
+  return arena_at(memory, slot.offset);
+}
+
+static bool beats(const struct pulse *pulse, int64_t within_ns)
+{
+  int64_t beat_ns = atomic_load_explicit(&pulse->beat_ns, memory_order_acquire);
+  return atomic_load_explicit(&pulse->engine, memory_order_relaxed) != 0 && clock_now_ns() - beat_ns < within_ns;
+}
+
+static void mapping_free(struct mapping *mapping)
+{
+  if (mapping->writers.id) writers_fini(&mapping->writers);
+  arena_close(mapping->memory);
+  mem_free(mapping);
+}
+
+// One try. NOTFOUND: there is no engine (yet).
+static int map_engine(struct attachment *attachment, struct status *status)
+{
+  struct mapping *mapping = mem_must(sizeof *mapping);
+  int code = arena_attach(&mapping->memory, attachment->path, status);
+  if (code == 0) {
+    mapping->door = (struct door *)(uintptr_t)find(mapping->memory, ARENA_DOOR, "door", sizeof *mapping->door);
+    mapping->pulse = find(mapping->memory, ARENA_PULSE, "pulse", sizeof *mapping->pulse);
+    if (!mapping->door || !mapping->pulse || !beats(mapping->pulse, BEAT_LATE_NS))
+      code = status_set(status, NINES_ENOTFOUND, "%s has no engine that beats: start it", attachment->path);
+  }
+  if (code == 0) {
+    writers_init(&mapping->writers, &mapping->door->claims);
+    if (!atomic_load_explicit(&mapping->writers.registered, memory_order_relaxed))
+      code = status_set(status, NINES_ELIMIT,
+                        "all %d numbers for threads of processes attached to %s are taken: attach fewer processes",
+                        WRITERS_MAX - WRITER_FIRST, attachment->path);
+  }
+  if (code < 0) {
+    mapping_free(mapping);
+    return code;
+  }
+  mapping->older = attachment->mapping;
+  attachment->mapping = mapping;
+  attachment->arena.memory = mapping->memory;
+  attachment->arena.writers = &mapping->writers;
+  return 0;
+}
+
+static int wait_for_engine(struct attachment *attachment, struct status *status)
+{
+  int64_t until_ns = clock_now_ns() + attachment->wait_ns;
+  int code = map_engine(attachment, status);
+  while (code == NINES_ENOTFOUND && clock_now_ns() < until_ns) {
+    nap();
+    code = map_engine(attachment, status);
+  }
+  return code;
+}
+
+int nines_attach(nines_arena **out, const char *path, const nines_attach_config *config, char *error, size_t error_size)
+{
+  nines_attach_config given = { 0 };
+  struct status status = { 0 };
+  *out = NULL;
+  if (config) memcpy(&given, config, config->size < sizeof given ? config->size : sizeof given);
+  struct attachment *attachment = mem_zalloc(sizeof *attachment);
+  int code = NINES_ENOMEM;
+  if (!attachment) return code;
+  attachment->path = mem_must_copy(path);
+  attachment->wait_ns = given.wait_ns < 0 ? 0 : given.wait_ns > 0 ? given.wait_ns : NS_PER_S;
+  attachment->keep_ns = given.keep_ns > 0 ? given.keep_ns : 10 * NS_PER_S;
+  guards_init(&attachment->arena, NULL, NULL, rng_system_seed(), clock_now_ns());
+  attachment->arena.attachment = attachment;
+  code = wait_for_engine(attachment, &status);
+  if (code == NINES_ENOTFOUND && given.without_engine) code = 0;
+  if (code < 0) {
+    if (error && error_size) snprintf(error, error_size, "%s", status.text);
+    attachment_close(&attachment->arena);
+    return code;
+  }
+  *out = &attachment->arena;
+  return 0;
+}
+
+void attachment_close(struct nines_arena *arena)
+{
+  struct attachment *attachment = attachment_of(arena);
+  guards_fini(arena);
+  for (struct mapping *mapping = attachment->mapping, *older; mapping; mapping = older) {
+    older = mapping->older;
+    mapping_free(mapping);
+  }
+  mem_free(attachment->path);
+  mem_free(attachment);
+}
+
+bool guard_look(struct guard *guard, int64_t now_ns)
+{
+  const struct attachment *attachment = attachment_of(guard->arena);
+  if (!atomic_load_explicit(&guard->bound, memory_order_acquire)) return true;
+  int64_t beat_ns = atomic_load_explicit(&attachment->mapping->pulse->beat_ns, memory_order_acquire);
+  int64_t lost_ns = beat_ns + attachment->keep_ns;
+  atomic_store_explicit(&guard->lost_ns, lost_ns, memory_order_relaxed);
+  return now_ns >= lost_ns;
+}
+
+// --- wishes
+
+// Asks the engine for the object, with settings of all of kind->config_bytes or NULL, and waits for its answer until
+// then. TIMEOUT: none came.
+static int post(struct attachment *attachment, const struct guard_kind *kind, const char *name, const void *config,
+                int64_t until_ns, struct status *status)
+{
+  struct mapping *mapping = attachment->mapping;
+  writers_number(mapping->writers.id); // registers the process after a fork
+  uint32_t number = atomic_load_explicit(&mapping->writers.registered, memory_order_relaxed);
+  if (number == 0)
+    return status_set(status, NINES_ELIMIT, "all %d numbers for threads of processes attached to %s are taken",
+                      WRITERS_MAX - WRITER_FIRST, attachment->path);
+  struct mail *mail = &mapping->door->mail[number];
+  atomic_store_explicit(&mail->state, MAIL_NONE, memory_order_relaxed);
+  mail->kind = kind->id;
+  snprintf(mail->name, sizeof mail->name, "%s", name);
+  mail->config_bytes = 0;
+  if (config) {
+    mail->config_bytes = (uint32_t)kind->config_bytes;
+    memcpy(mail->config, config, kind->config_bytes);
+  }
+  atomic_store_explicit(&mail->state, MAIL_POSTED, memory_order_release);
+  arena_ring(mapping->memory);
+  while (atomic_load_explicit(&mail->state, memory_order_acquire) != MAIL_ANSWERED) {
+    if (clock_now_ns() >= until_ns) {
+      atomic_store_explicit(&mail->state, MAIL_NONE, memory_order_relaxed);
+      return status_set(status, NINES_ETIMEOUT, "%s: its engine did not answer a wish for %s \"%s\"", attachment->path,
+                        kind->noun, name);
+    }
+    nap();
+  }
+  char text[MAIL_TEXT_BYTES];
+  memcpy(text, mail->text, sizeof text);
+  text[sizeof text - 1] = '\0';
+  int code = mail->code;
+  return code < 0 ? status_set(status, code, "%s", text) : 0;
+}
+
+void guard_news(struct guard *guard)
+{
+  const struct attachment *attachment = guard->arena->attachment;
+  if (!attachment || !guard->table) return;
+  uint32_t stripes = atomic_load_explicit(&attachment->mapping->pulse->stripes, memory_order_acquire);
+  if (stripes == guard->stripes_seen) return;
+  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
+    uint64_t place = atomic_load_explicit(&guard->table->stripe[writer], memory_order_acquire);
+    if (place == 0) continue;
+    atomic_store_explicit(&guard->stripes[writer], arena_at(attachment->mapping->memory, place * 64),
+                          memory_order_release);
+  }
+  guard->stripes_seen = stripes;
+}
+
+uint32_t attachment_wants(struct guard *guard, uint32_t writer)
+{
+  struct mapping *mapping = guard->arena->attachment->mapping;
+  if (!guard->table || !atomic_load_explicit(&guard->bound, memory_order_acquire)) return WRITER_SHARED;
+  guard_news(guard);
+  if (atomic_load_explicit(&guard->stripes[writer], memory_order_relaxed)) return writer;
+  _Atomic uint64_t *wanted = &mapping->door->wanted[writer];
+  if (atomic_load_explicit(wanted, memory_order_relaxed) == 0)
+    atomic_store_explicit(wanted, arena_offset(mapping->memory, guard->shared), memory_order_release);
+  return WRITER_SHARED;
+}
+
+// --- handles
+
+// Points the handle at what the engine has made.
+static int bind(struct guard *guard, struct status *status)
+{
+  struct attachment *attachment = attachment_of(guard->arena);
+  const struct arena *memory = attachment->mapping->memory;
+  const struct guard_kind *kind = guard->kind;
+  struct arena_slot first, open = { 0 };
+  if (!arena_find(memory, kind->id, view_of(guard->name), &first) ||
+      (guard->open_bytes > 0 && !arena_find(memory, kind->id | ARENA_WRITABLE, view_of(guard->name), &open)))
+    return status_set(status, NINES_ENOTFOUND, "%s \"%s\" is gone from %s", kind->noun, guard->name, attachment->path);
+  char *shared = arena_at(memory, first.offset);
+  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++)
+    atomic_store_explicit(&guard->stripes[writer], NULL, memory_order_relaxed);
+  guard->table = NULL;
+  if (kind->stripe_bytes > 0)
+    guard->table = (struct guard_table *)(void *)(shared + first.size_bytes - sizeof(struct guard_table));
+  guard->open = open.size_bytes > 0 ? arena_at(memory, open.offset) : NULL;
+  guard->open_bytes = open.size_bytes;
+  guard->shared = shared;
+  guard->writers_id = attachment->mapping->writers.id;
+  guard->stripes_seen = UINT32_MAX;
+  guard_news(guard);
+  atomic_store_explicit(&guard->bound, true, memory_order_release);
+  atomic_store_explicit(&guard->lost_ns, clock_now_ns() + attachment->keep_ns, memory_order_release);
+  return 0;
+}
+
+static int handle(struct nines_arena *arena, const struct guard_kind *kind, const char *name, const void *config,
+                  struct guard **out, struct status *status)
+{
+  void *shared, *stripe;
+  int code = guards_name_check(arena, kind, name, status);
+  if (code == 0 && config) code = guards_check(kind, name, config, status);
+  if (code < 0) return code;
+  struct guard *guard = guards_handle(arena, kind, name);
+  char *scratch = guard ? guards_scratch(kind, config, &shared, &stripe) : NULL;
+  if (scratch) {
+    guard->scratch = scratch;
+    guard->shared = shared;
+    atomic_store_explicit(&guard->stripes[WRITER_SHARED], stripe, memory_order_relaxed);
+    atomic_store_explicit(&guard->lost_ns, INT64_MIN, memory_order_relaxed);
+    guard->open_bytes = kind->parts.open_bytes;
+    struct status ignored = { 0 };
+    kind->set(guard, config, true, clock_now_ns(), &ignored); // a limiter has no defaults: it stays zero
+    code = guards_enter(arena, guard);
+  }
+  if (!scratch || code < 0) {
+    if (guard) guards_drop_handle(guard);
+    return status_set(status, NINES_ENOMEM, "out of memory for %s \"%s\"", kind->noun, name);
+  }
+  *out = guard;
+  return 0;
+}
+
+static size_t config_size(const struct guard_kind *kind, const void *config)
+{
+  size_t size = kind == &histogram_kind ? kind->config_bytes : *(const size_t *)config;
+  return size < kind->config_bytes ? size : kind->config_bytes;
+}
+
+static void remember(struct guard *guard, const void *config)
+{
+  const struct guard_kind *kind = guard->kind;
+  if (!guard->wish) guard->wish = mem_must(kind->config_bytes);
+  memset(guard->wish, 0, kind->config_bytes);
+  memcpy(guard->wish, config, config_size(kind, config));
+  if (kind != &histogram_kind) memcpy(guard->wish, &kind->config_bytes, sizeof kind->config_bytes);
+  if (kind->lost_at) memcpy(&guard->lost, (const char *)guard->wish + kind->lost_at, sizeof guard->lost);
+}
+
+int attachment_get(struct nines_arena *arena, const struct guard_kind *kind, const char *name, const void *config,
+                   struct guard **out)
+{
+  struct attachment *attachment = attachment_of(arena);
+  struct status *status = &arena->status;
+  struct guard *guard = guards_find(arena, kind, name);
+  *out = guard;
+  if (guard && !config && atomic_load_explicit(&guard->bound, memory_order_relaxed)) return 0;
+  if (kind->config_bytes == 0 && config)
+    return status_set(status, NINES_EDENIED, "a %s is set by its engine, not by an attached process", kind->noun);
+  bool made = !guard;
+  int code = guard ? 0 : handle(arena, kind, name, config, &guard, status);
+  if (code < 0) return code;
+  if (config) remember(guard, config);
+  if (!attachment->mapping || !beats(attachment->mapping->pulse, BEAT_LATE_NS)) {
+    *out = guard; // answers by its default until the engine is there
+    return 0;
+  }
+  code = post(attachment, kind, name, guard->wish, clock_now_ns() + attachment->wait_ns, status);
+  if (code == 0) code = bind(guard, status);
+  if (code == NINES_ETIMEOUT) code = 0; // as without an engine
+  if (code < 0 && made) return code;    // the handle stays, for another _get
+  *out = guard;
+  return code;
+}
+
+int nines_arena_engine(const nines_arena *arena, int64_t now_ns)
+{
+  const struct attachment *attachment = attachment_of(arena);
+  if (!attachment) return NINES_ENGINE_THERE;
+  if (!attachment->mapping) return NINES_ENGINE_LOST;
+  const struct pulse *pulse = attachment->mapping->pulse;
+  int64_t age_ns = now_ns - atomic_load_explicit(&pulse->beat_ns, memory_order_acquire);
+  if (age_ns < BEAT_LATE_NS && atomic_load_explicit(&pulse->engine, memory_order_relaxed) != 0)
+    return NINES_ENGINE_THERE;
+  return age_ns < attachment->keep_ns ? NINES_ENGINE_GONE : NINES_ENGINE_LOST;
+}
+
+void attachment_fold(struct nines_arena *arena, int64_t now_ns)
+{
+  struct attachment *attachment = attachment_of(arena);
+  (void)now_ns;
+  struct mapping *mapping = attachment->mapping;
+  bool beating = mapping && beats(mapping->pulse, BEAT_LATE_NS);
+  bool fresh = !beating && (!mapping || arena_replaced(mapping->memory)) && map_engine(attachment, &arena->status) == 0;
+  if (!beating && !fresh) return;
+  for (uint32_t i = 0; i < arena->count; i++) {
+    struct guard *guard = arena->guards[i];
+    if (atomic_load_explicit(&guard->bound, memory_order_relaxed) && !fresh) continue;
+    if (post(attachment, guard->kind, guard->name, guard->wish, clock_now_ns() + attachment->wait_ns, &arena->status) ==
+        0)
+      bind(guard, &arena->status);
+  }
+}
