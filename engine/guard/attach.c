@@ -266,7 +266,9 @@ static int handle(struct nines_arena *arena, const struct guard_kind *kind, cons
     atomic_store_explicit(&guard->lost_ns, INT64_MIN, memory_order_relaxed);
     guard->open_bytes = kind->parts.open_bytes;
     struct status ignored = { 0 };
+    guard->arena = NULL; // scratch, which a breaker must not look for its keys in
     kind->set(guard, config, true, clock_now_ns(), &ignored); // a limiter has no defaults: it stays zero
+    guard->arena = arena;
     code = guards_enter(arena, guard);
   }
   if (!scratch || code < 0) {

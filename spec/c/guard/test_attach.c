@@ -1,0 +1,556 @@
+// Processes that share an engine's arena: what they do is seen by all, what the dead held comes back, nothing a client
+// writes harms the engine.
+//
+// The engine here is an arena that this process folds in a thread, every millisecond, as a live engine does every beat.
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+
+#include "breakers.h"
+#include "clients.h"
+#include "clock.h"
+#include "core/seed.h"
+#include "door.h"
+#include "flags.h"
+#include "paths.h"
+
+#define NS_PER_MS INT64_C(1000000)
+#define NS_PER_S  INT64_C(1000000000)
+
+static char folder[] = "/tmp/nines-attach-XXXXXX", path[64];
+
+struct engine {
+  struct arena *memory;
+  struct writers writers;
+  struct nines_arena arena;
+  pthread_t thread;
+  pthread_mutex_t lock; // the arena is this thread's or the test's
+  _Atomic bool stop;
+};
+
+static void *beat(void *userdata)
+{
+  struct engine *engine = userdata;
+  while (!atomic_load(&engine->stop)) {
+    pthread_mutex_lock(&engine->lock);
+    nines_arena_fold(&engine->arena, clock_now_ns());
+    pthread_mutex_unlock(&engine->lock);
+    nanosleep(&(struct timespec){ .tv_nsec = NS_PER_MS }, NULL);
+  }
+  return NULL;
+}
+
+static void engine_start(struct engine *engine)
+{
+  const struct arena_config config = { .path = path, .size_bytes = 8 << 20 };
+  struct status notice = { 0 }, status = { 0 };
+  memset((void *)engine, 0, sizeof *engine);
+  if (arena_open(&engine->memory, &config, &notice, &status) < 0) fail_msg("%s", status.text);
+  assert_string_equal(notice.text, "");
+  writers_init(&engine->writers, clients_claims(engine->memory, &status));
+  writers_bind_loop(&engine->writers);
+  guards_init(&engine->arena, engine->memory, &engine->writers, 1, clock_now_ns());
+  assert_int_equal(clients_open(&engine->arena, clock_now_ns(), &status), 0);
+  pthread_mutex_init(&engine->lock, NULL);
+  assert_int_equal(pthread_create(&engine->thread, NULL, beat, engine), 0);
+}
+
+static void engine_stop(struct engine *engine)
+{
+  atomic_store(&engine->stop, true);
+  pthread_join(engine->thread, NULL);
+  clients_close(&engine->arena);
+  guards_fini(&engine->arena);
+  writers_fini(&engine->writers);
+  arena_close(engine->memory);
+}
+
+static nines_arena *attach(void)
+{
+  nines_arena *arena;
+  char error[256] = "";
+  const nines_attach_config config = { .size = sizeof config, .wait_ns = 5 * NS_PER_S };
+  if (nines_attach(&arena, path, &config, error, sizeof error) < 0) {
+    fprintf(stderr, "attach: %s\n", error);
+    return NULL;
+  }
+  return arena;
+}
+
+// Runs the body in a child that is attached; its value is the exit status.
+static pid_t start(int (*body)(nines_arena *arena, void *userdata), void *userdata)
+{
+  fflush(NULL);
+  pid_t child = fork();
+  if (child == 0) {
+    nines_arena *arena = attach();
+    int code = arena ? body(arena, userdata) : 100;
+    if (arena) nines_arena_close(arena);
+    _exit(code);
+  }
+  assert_true(child > 0);
+  return child;
+}
+
+static int ended(pid_t child)
+{
+  int status = 0;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 200 + WTERMSIG(status);
+}
+
+static int setup(void **state)
+{
+  (void)state;
+  strcpy(folder, "/tmp/nines-attach-XXXXXX");
+  if (!mkdtemp(folder)) return -1;
+  snprintf(path, sizeof path, "%s/arena", folder);
+  return 0;
+}
+
+static int teardown(void **state)
+{
+  (void)state;
+  unlink(path);
+  return rmdir(folder);
+}
+
+#define EXPECT(what)                                                                                                   \
+  if (!(what)) {                                                                                                       \
+    fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what);                                                         \
+    return 1;                                                                                                          \
+  }
+
+static void wait_until(bool (*is)(void *userdata), void *userdata)
+{
+  int64_t until_ns = clock_now_ns() + 20 * NS_PER_S;
+  while (!is(userdata)) {
+    if (clock_now_ns() > until_ns) fail_msg("it did not come to that in 20 s");
+    nanosleep(&(struct timespec){ .tv_nsec = NS_PER_MS }, NULL);
+  }
+}
+
+// ---- everything works attached
+
+static int use_everything(nines_arena *arena, void *userdata)
+{
+  (void)userdata;
+  int64_t now_ns;
+  const nines_breaker_config breaker_config = {
+    .size = sizeof breaker_config, .calls_min = 2, .keys = 16, .latency = 1
+  };
+  const nines_limiter_config limiter_config = { .size = sizeof limiter_config, .rate = 10 };
+  nines_breaker *breaker;
+  nines_limiter *limiter;
+  nines_bulkhead *bulkhead;
+  nines_adaptive_limit *adaptive_limit;
+  nines_shedder *shedder;
+  nines_retry *retry;
+  nines_timeout *timeout;
+  nines_fallback *fallback;
+  nines_canary *canary;
+  nines_fault *fault;
+  nines_counter *counter;
+  nines_histogram *histogram;
+  nines_baseline *baseline;
+  nines_path *checkout;
+  nines_flag *flag;
+  EXPECT(nines_breaker_get(arena, "b", &breaker_config, &breaker) == 0);
+  EXPECT(nines_limiter_get(arena, "l", &limiter_config, &limiter) == 0);
+  EXPECT(nines_bulkhead_get(arena, "bh", NULL, &bulkhead) == 0);
+  EXPECT(nines_adaptive_limit_get(arena, "a", NULL, &adaptive_limit) == 0);
+  EXPECT(nines_shedder_get(arena, "s", NULL, &shedder) == 0);
+  EXPECT(nines_retry_get(arena, "r", NULL, &retry) == 0);
+  EXPECT(nines_timeout_get(arena, "t", NULL, &timeout) == 0);
+  EXPECT(nines_fallback_get(arena, "f", NULL, &fallback) == 0);
+  EXPECT(nines_canary_get(arena, "c", NULL, &canary) == 0);
+  EXPECT(nines_fault_get(arena, "p", &fault) == 0);
+  EXPECT(nines_counter_get(arena, "n", &counter) == 0);
+  EXPECT(nines_histogram_get(arena, "h", 0, &histogram) == 0);
+  EXPECT(nines_arena_path(arena, "checkout", &checkout) == 0);
+  EXPECT(nines_flag_get(arena, "new_ui", 1, &flag) == 0);
+  EXPECT(nines_baseline_get(arena, "w", &baseline) == NINES_EDENIED);
+  EXPECT(strstr(nines_arena_errmsg(arena), "learned by the engine"));
+  now_ns = clock_now_ns();
+  EXPECT(nines_flag_on(flag, now_ns) == 1); // nobody declared it
+  for (int i = 0; i < 2; i++) nines_breaker_done(breaker, nines_breaker_ask(breaker, now_ns), NINES_FAILURE, now_ns);
+  // Who has no stripe of his own yet is judged by the fold.
+  for (int i = 0; i < 5000 && nines_breaker_state(breaker) != NINES_BREAKER_OPEN; i++) usleep(1000);
+  EXPECT(nines_breaker_state(breaker) == NINES_BREAKER_OPEN);
+  EXPECT(!nines_permitted(nines_breaker_ask(breaker, now_ns)));
+  nines_permit keyed = nines_breaker_ask_key(breaker, "acme", 4, now_ns);
+  EXPECT(nines_permitted(keyed));
+  nines_breaker_done(breaker, keyed, NINES_SUCCESS, now_ns);
+  EXPECT(nines_limiter_ask(limiter, 10, now_ns) == 0);
+  EXPECT(nines_limiter_ask(limiter, 1, now_ns) < 0);
+  nines_permit inside = nines_bulkhead_enter(bulkhead, now_ns);
+  EXPECT(nines_permitted(inside) && nines_bulkhead_inside(bulkhead) == 1);
+  nines_bulkhead_leave(bulkhead, inside, now_ns);
+  EXPECT(nines_bulkhead_inside(bulkhead) == 0);
+  nines_adaptive_limit_done(adaptive_limit, nines_adaptive_limit_ask(adaptive_limit, now_ns), NINES_SUCCESS, now_ns);
+  EXPECT(nines_adaptive_limit_inside(adaptive_limit) == 0 && nines_adaptive_limit_now(adaptive_limit) == 20);
+  nines_shedder_done(shedder, nines_shedder_ask(shedder, NINES_CRITICAL, now_ns), NINES_SUCCESS, now_ns);
+  nines_shedder_load(shedder, 0.8);
+  EXPECT(!nines_permitted(nines_shedder_ask(shedder, NINES_SHEDDABLE, now_ns)));
+  nines_shedder_load(shedder, 0);
+  nines_shedder_put(shedder, 100); // from the next fold on
+  for (int i = 0; i < 5000 && nines_shedder_share(shedder, NINES_CRITICAL) < 100; i++) usleep(1000);
+  EXPECT(!nines_permitted(nines_shedder_ask(shedder, NINES_CRITICAL, now_ns)));
+  nines_retry_call(retry, now_ns);
+  EXPECT(nines_retry_next(retry, 1, now_ns) > 0);
+  EXPECT(nines_timeout_deadline(timeout, 0, now_ns) == now_ns + NS_PER_S);
+  nines_timeout_done(timeout, 1);
+  EXPECT(nines_timeout_count(timeout) == 1);
+  nines_fallback_call(fallback, now_ns);
+  nines_fallback_leave(fallback, nines_fallback_enter(fallback, now_ns));
+  nines_canary_begin(canary, now_ns);
+  nines_canary_record(canary, NINES_CANARY, NINES_SUCCESS, NS_PER_MS);
+  EXPECT(nines_fault_ask(fault, "key", now_ns).kind == NINES_FAULT_NONE);
+  nines_fault_config injected = { .size = sizeof injected, .kind = NINES_FAULT_DROP, .rate = 1, .until_ns = INT64_MAX };
+  EXPECT(nines_fault_inject(fault, &injected, now_ns) == NINES_EDENIED);
+  for (int i = 0; i < 1000; i++) {
+    nines_counter_add(counter, 3, clock_now_ns());
+    nines_histogram_record(histogram, 5 * NS_PER_MS);
+    nines_path_record(checkout, i % 10 != 0, 7 * NS_PER_MS);
+    if (i % 50 == 0) usleep(1000); // by and by this thread gets stripes of its own
+  }
+  EXPECT(nines_counter_total(counter) == 3000);
+  return 0;
+}
+
+static struct guard *guard_of(struct engine *engine, const struct guard_kind *kind, const char *name)
+{
+  struct guard *guard = guards_find(&engine->arena, kind, name);
+  assert_non_null(guard);
+  return guard;
+}
+
+static void all_primitives_work_attached(void **state)
+{
+  (void)state;
+  struct engine engine;
+  engine_start(&engine);
+  assert_int_equal(ended(start(use_everything, NULL)), 0);
+  pthread_mutex_lock(&engine.lock);
+  int64_t now_ns = clock_now_ns();
+  nines_arena_fold(&engine.arena, now_ns);
+  nines_breaker_reading reading;
+  nines_breaker_read((nines_breaker *)guard_of(&engine, &breaker_kind, "b"), now_ns, &reading);
+  assert_int_equal(reading.state, NINES_BREAKER_OPEN);
+  assert_int_equal(reading.total, 2);
+  assert_int_equal(reading.refused, 1);
+  assert_int_equal(nines_counter_total((nines_counter *)guard_of(&engine, &counter_kind, "n")), 3000);
+  assert_in_range(nines_histogram_read((nines_histogram *)guard_of(&engine, &histogram_kind, "h"), 0.5), 4 * NS_PER_MS,
+                  6 * NS_PER_MS);
+  const nines_path *checkout = (const nines_path *)guard_of(&engine, &path_kind, "checkout");
+  struct tally sum = { 0 };
+  uint32_t own = 0;
+  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
+    const struct meter *meter = path_meter_of(checkout, writer);
+    if (!meter) continue;
+    sum = tally_add(sum, meter_tally(meter));
+    own += writer >= WRITER_FIRST && meter_tally(meter).total > 0;
+  }
+  assert_int_equal(sum.total, 1000);
+  assert_int_equal(sum.bad, 100);
+  assert_int_equal(own, 1);
+  pthread_mutex_unlock(&engine.lock);
+  engine_stop(&engine);
+}
+
+// ---- one opens, all refuse
+
+struct shared { // between this process and its children
+  _Atomic int ready, opened, go;
+  _Atomic int64_t opened_ns, refused_ns[8];
+  _Atomic uint64_t asked[64], errors;
+};
+
+static struct shared *share(void)
+{
+  void *memory = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  assert_ptr_not_equal(memory, MAP_FAILED);
+  return memory;
+}
+
+static int refuses_soon(nines_arena *arena, void *userdata)
+{
+  struct shared *shared = userdata;
+  nines_breaker *breaker;
+  const nines_breaker_config config = { .size = sizeof config, .calls_min = 5 };
+  EXPECT(nines_breaker_get(arena, "gateway", &config, &breaker) == 0);
+  int mine = atomic_fetch_add(&shared->ready, 1);
+  while (nines_permitted(nines_breaker_ask(breaker, clock_now_ns()))) sched_yield();
+  atomic_store(&shared->refused_ns[mine], clock_now_ns());
+  return 0;
+}
+
+static bool three_are_ready(void *userdata)
+{
+  return atomic_load(&((struct shared *)userdata)->ready) == 3;
+}
+
+static void an_opened_breaker_refuses_in_all_at_once(void **state)
+{
+  (void)state;
+  struct engine engine;
+  struct shared *shared = share();
+  engine_start(&engine);
+  pid_t child[3];
+  for (int i = 0; i < 3; i++) child[i] = start(refuses_soon, shared);
+  wait_until(three_are_ready, shared);
+  nines_arena *arena = attach(); // in this very process too
+  assert_non_null(arena);
+  nines_breaker *breaker;
+  assert_int_equal(nines_breaker_get(arena, "gateway", NULL, &breaker), 0);
+  nines_breaker_put(breaker, NINES_BREAKER_OPEN, 0, clock_now_ns());
+  int64_t opened_ns = clock_now_ns();
+  for (int i = 0; i < 3; i++) assert_int_equal(ended(child[i]), 0);
+  int64_t slowest_ns = 0;
+  for (int i = 0; i < 3; i++)
+    if (shared->refused_ns[i] - opened_ns > slowest_ns) slowest_ns = shared->refused_ns[i] - opened_ns;
+  print_message("refused in the slowest of 3 processes %.3f ms after it was opened\n", (double)slowest_ns / 1e6);
+  nines_arena_close(arena);
+  engine_stop(&engine);
+  munmap(shared, sizeof *shared);
+}
+
+// ---- the dead
+
+static int hold_until_killed(nines_arena *arena, void *userdata)
+{
+  struct shared *shared = userdata;
+  nines_bulkhead *bulkhead;
+  nines_breaker *breaker;
+  const nines_bulkhead_config config = { .size = sizeof config, .concurrent_max = 10 };
+  EXPECT(nines_bulkhead_get(arena, "places", &config, &bulkhead) == 0);
+  EXPECT(nines_breaker_get(arena, "calls", NULL, &breaker) == 0);
+  for (int i = 0; i < 4; i++) {
+    EXPECT(nines_permitted(nines_bulkhead_enter(bulkhead, clock_now_ns())));
+    EXPECT(nines_permitted(nines_breaker_ask(breaker, clock_now_ns())));
+    usleep(3000); // some on the shared stripe, some on its own
+  }
+  atomic_fetch_add(&shared->ready, 1);
+  for (;;) pause();
+}
+
+static bool one_is_ready(void *userdata)
+{
+  return atomic_load(&((struct shared *)userdata)->ready) == 1;
+}
+
+static bool nobody_is_inside(void *userdata)
+{
+  struct engine *engine = userdata;
+  pthread_mutex_lock(&engine->lock);
+  uint32_t inside = nines_bulkhead_inside((nines_bulkhead *)guard_of(engine, &bulkhead_kind, "places"));
+  struct clients_usage usage = clients_usage(&engine->arena);
+  pthread_mutex_unlock(&engine->lock);
+  return inside == 0 && usage.processes == 0;
+}
+
+static void the_dead_give_back_what_they_held(void **state)
+{
+  (void)state;
+  struct engine engine;
+  struct shared *shared = share();
+  engine_start(&engine);
+  pid_t child = start(hold_until_killed, shared);
+  wait_until(one_is_ready, shared);
+  pthread_mutex_lock(&engine.lock);
+  assert_int_equal(nines_bulkhead_inside((nines_bulkhead *)guard_of(&engine, &bulkhead_kind, "places")), 4);
+  assert_int_equal(clients_usage(&engine.arena).processes, 1);
+  pthread_mutex_unlock(&engine.lock);
+  kill(child, SIGKILL);
+  wait_until(nobody_is_inside, &engine); // though nobody has waited for the child yet
+  assert_int_equal(ended(child), 200 + SIGKILL);
+  engine_stop(&engine);
+  munmap(shared, sizeof *shared);
+}
+
+// ---- forks
+
+static int record_and_fork(nines_arena *arena, void *userdata)
+{
+  (void)userdata;
+  nines_path *orders;
+  EXPECT(nines_arena_path(arena, "orders", &orders) == 0);
+  for (int i = 0; i < 100; i++) {
+    nines_path_record(orders, 1, -1);
+    usleep(100);
+  }
+  pid_t workers[4];
+  for (int w = 0; w < 4; w++) {
+    workers[w] = fork();
+    if (workers[w] != 0) continue;
+    for (int i = 0; i < 20000; i++) {
+      nines_path_record(orders, i % 4 != 0, -1);
+      if (i % 1000 == 0) usleep(1000);
+    }
+    nines_bulkhead *late; // objects of its own, too
+    EXPECT(nines_bulkhead_get(arena, "late", NULL, &late) == 0);
+    nines_permit permit = nines_bulkhead_enter(late, clock_now_ns());
+    EXPECT(nines_permitted(permit));
+    nines_bulkhead_leave(late, permit, clock_now_ns());
+    _exit(0);
+  }
+  for (int i = 0; i < 1000; i++) nines_path_record(orders, 1, -1);
+  for (int w = 0; w < 4; w++) EXPECT(ended(workers[w]) == 0);
+  return 0;
+}
+
+static void forked_workers_never_share_a_stripe(void **state)
+{
+  (void)state;
+  struct engine engine;
+  engine_start(&engine);
+  assert_int_equal(ended(start(record_and_fork, NULL)), 0);
+  const nines_path *orders = (const nines_path *)guard_of(&engine, &path_kind, "orders");
+  struct tally sum = { 0 };
+  uint32_t own = 0;
+  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
+    const struct meter *meter = path_meter_of(orders, writer);
+    if (!meter) continue;
+    sum = tally_add(sum, meter_tally(meter));
+    own += writer >= WRITER_FIRST && meter_tally(meter).total > 0;
+  }
+  assert_int_equal(sum.total, 100 + 4 * 20000 + 1000);
+  assert_int_equal(sum.bad, 4 * 5000);
+  assert_true(own >= 3); // numbers of the dead are handed on
+  engine_stop(&engine);
+}
+
+// ---- without an engine
+
+static bool is_open(void *breaker)
+{
+  return nines_breaker_state(breaker) == NINES_BREAKER_OPEN;
+}
+
+static void without_an_engine(void **state)
+{
+  (void)state;
+  nines_arena *arena;
+  char error[256];
+  nines_attach_config config = { .size = sizeof config, .wait_ns = -1 };
+  assert_int_equal(nines_attach(&arena, path, &config, error, sizeof error), NINES_ENOTFOUND);
+  assert_non_null(strstr(error, "is its engine running?"));
+  assert_null(arena);
+  config.without_engine = 1;
+  config.wait_ns = 5 * NS_PER_S;
+  config.wait_ns = NS_PER_MS;
+  config.keep_ns = 50 * NS_PER_MS;
+  assert_int_equal(nines_attach(&arena, path, &config, error, sizeof error), 0);
+  const nines_breaker_config admits = { .size = sizeof admits, .calls_min = 2 };
+  const nines_limiter_config refuses = { .size = sizeof refuses, .rate = 1000, .lost = NINES_LOST_REFUSE };
+  nines_breaker *breaker;
+  nines_limiter *limiter;
+  nines_flag *flag;
+  nines_path *orders;
+  int64_t now_ns = clock_now_ns();
+  assert_int_equal(nines_arena_engine(arena, now_ns), NINES_ENGINE_LOST);
+  assert_int_equal(nines_breaker_get(arena, "b", &admits, &breaker), 0);
+  assert_int_equal(nines_limiter_get(arena, "l", &refuses, &limiter), 0);
+  assert_int_equal(nines_flag_get(arena, "f", 1, &flag), 0);
+  assert_int_equal(nines_arena_path(arena, "orders", &orders), 0);
+  nines_path_record(orders, 1, -1);
+  for (int i = 0; i < 5; i++) {
+    nines_permit permit = nines_breaker_ask(breaker, now_ns);
+    assert_true(nines_permitted(permit));
+    nines_breaker_done(breaker, permit, NINES_FAILURE, now_ns);
+  }
+  assert_true(nines_limiter_ask(limiter, 1, now_ns) < 0);
+  assert_int_equal(nines_flag_on(flag, now_ns), 1);
+
+  struct engine engine;
+  engine_start(&engine);
+  nines_arena_fold(arena, clock_now_ns()); // finds it
+  now_ns = clock_now_ns();
+  assert_int_equal(nines_arena_engine(arena, now_ns), NINES_ENGINE_THERE);
+  assert_true(nines_limiter_ask(limiter, 1, now_ns) == 0);
+  pthread_mutex_lock(&engine.lock);
+  flag_publish(guard_of(&engine, &flag_kind, "f"), false);
+  pthread_mutex_unlock(&engine.lock);
+  assert_int_equal(nines_flag_on(flag, now_ns), 0);
+  for (int i = 0; i < 2; i++) nines_breaker_done(breaker, nines_breaker_ask(breaker, now_ns), NINES_FAILURE, now_ns);
+  wait_until(is_open, breaker); // with the settings of before
+  now_ns = clock_now_ns();
+
+  engine_stop(&engine);
+  now_ns = clock_now_ns();
+  assert_int_equal(nines_arena_engine(arena, now_ns), NINES_ENGINE_GONE);
+  assert_false(nines_permitted(nines_breaker_ask(breaker, now_ns))); // its last decision, for a while
+  now_ns += 60 * NS_PER_MS;
+  assert_int_equal(nines_arena_engine(arena, now_ns), NINES_ENGINE_LOST);
+  assert_true(nines_permitted(nines_breaker_ask(breaker, now_ns)));
+  assert_true(nines_limiter_ask(limiter, 1, now_ns) < 0);
+  assert_int_equal(nines_flag_on(flag, now_ns), 1);
+
+  engine_start(&engine); // the next life, of the same arena
+  nines_arena_fold(arena, clock_now_ns());
+  now_ns = clock_now_ns();
+  assert_int_equal(nines_flag_on(flag, now_ns), 0);
+  assert_false(nines_permitted(nines_breaker_ask(breaker, now_ns)));
+  nines_arena_close(arena);
+  engine_stop(&engine);
+}
+
+static int bad_wishes(nines_arena *arena, void *userdata)
+{
+  (void)userdata;
+  nines_limiter *limiter;
+  nines_path *orders;
+  nines_breaker *breaker;
+  EXPECT(nines_limiter_get(arena, "l", NULL, &limiter) == NINES_EINVAL && !limiter);
+  EXPECT(strstr(nines_arena_errmsg(arena), "has no default rate"));
+  EXPECT(nines_arena_path(arena, "", &orders) == NINES_EINVAL && !orders);
+  EXPECT(nines_arena_path(arena, "two\nlines", &orders) == NINES_EINVAL);
+  const nines_breaker_config wrong = { .size = sizeof wrong, .failure_rate = 101 };
+  EXPECT(nines_breaker_get(arena, "b", &wrong, &breaker) == NINES_EINVAL && !breaker);
+  EXPECT(strstr(nines_arena_errmsg(arena), "failure_rate"));
+  char name[32];
+  int code = 0;
+  for (int i = 0; code == 0 && i <= PATH_GUARDS_MAX; i++) {
+    snprintf(name, sizeof name, "path %d", i);
+    code = nines_arena_path(arena, name, &orders);
+  }
+  EXPECT(code == NINES_ELIMIT);
+  EXPECT(strstr(nines_arena_errmsg(arena), "1000") || strstr(nines_arena_errmsg(arena), "no room"));
+  return 0;
+}
+
+static void bad_wishes_are_refused_with_a_sentence(void **state)
+{
+  (void)state;
+  struct engine engine;
+  engine_start(&engine);
+  assert_int_equal(ended(start(bad_wishes, NULL)), 0);
+  engine_stop(&engine);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown(all_primitives_work_attached, setup, teardown),
+    cmocka_unit_test_setup_teardown(an_opened_breaker_refuses_in_all_at_once, setup, teardown),
+    cmocka_unit_test_setup_teardown(the_dead_give_back_what_they_held, setup, teardown),
+    cmocka_unit_test_setup_teardown(forked_workers_never_share_a_stripe, setup, teardown),
+    cmocka_unit_test_setup_teardown(without_an_engine, setup, teardown),
+    cmocka_unit_test_setup_teardown(bad_wishes_are_refused_with_a_sentence, setup, teardown),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
