@@ -1,7 +1,8 @@
 // Calls under a protection, in stock Lua.
 //
-// The stack of a call: 1 the protection, 2 the run (userdata that gives permits back even when the coroutine is thrown
-// away while fn waits), 3 fn, then its arguments, then, while fn runs or has run, what it left.
+// The stack of a call: 1 the protection, 2 the run, 3 fn, then its arguments, then, while fn runs or has run, what it
+// left. The run is to be closed (lua_toclose), so that an error or coroutine.close ends it at once; a coroutine that is
+// thrown away while fn waits ends it when it is collected.
 
 #include "nines_call.h"
 
@@ -13,7 +14,7 @@
 
 #include "duration.h"
 
-enum { RUN = 2, FUNCTION = 3, HOOK_INSTRUCTIONS = 1000, SENTENCE_MAX = GUARD_NAME_MAX + 120 };
+enum { RUN = 2, FUNCTION = 3, SPARE = 8, HOOK_INSTRUCTIONS = 1000, SENTENCE_MAX = GUARD_NAME_MAX + 120 };
 static const char run_type[] = "nines.run";
 static const char timeouts_key; // registry: coroutine -> its innermost timeout's run, weak
 
@@ -23,6 +24,7 @@ struct run {
   uint32_t attempt;
   int argument_count;
   int64_t deadline_ns; // of a timeout
+  bool timed;          // a timeout that is its coroutine's innermost, with the hook set
   struct run *outer;   // the timeout around it on the same coroutine, further down on its stack
   lua_Hook hook;       // of before the outermost timeout's
   int hook_mask, hook_count;
@@ -65,6 +67,29 @@ static void give_back(struct run *run, int outcome, int64_t now_ns)
   }
 }
 
+static int read_time(lua_State *L)
+{
+  lua_pushinteger(L, space_now(L, lua_touserdata(L, 1)));
+  return 1;
+}
+
+// The time after fn. A clock of the user's that raises: the permit goes back first, uncounted (a coroutine that dies of
+// an error closes nothing).
+static int64_t run_now(lua_State *L, struct run *run)
+{
+  struct space *space = run->box->space;
+  if (space->clock == LUA_NOREF) return space_now(L, space);
+  lua_pushcfunction(L, read_time);
+  lua_pushlightuserdata(L, space);
+  if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+    give_back(run, NINES_IGNORED, run->permit.at_ns);
+    lua_error(L);
+  }
+  int64_t now_ns = lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return now_ns;
+}
+
 static int run_gc(lua_State *L)
 {
   struct run *run = lua_touserdata(L, 1);
@@ -77,6 +102,7 @@ static struct run *run_begin(lua_State *L, int noun, int first)
 {
   const struct box *box = box_at(L, noun, "this protection");
   luaL_checktype(L, first, LUA_TFUNCTION);
+  luaL_checkstack(L, lua_gettop(L) + SPARE, "arguments"); // for fn's too: nothing is refused once a permit is held
   struct run *run = lua_newuserdatauv(L, sizeof *run, 2);
   *run = (struct run){ .box = box, .attempt = 1, .argument_count = lua_gettop(L) - first - 1 };
   luaL_setmetatable(L, run_type);
@@ -84,6 +110,7 @@ static struct run *run_begin(lua_State *L, int noun, int first)
   lua_setiuservalue(L, -2, 1);
   lua_insert(L, first);
   while (first > RUN) lua_remove(L, --first); // what stood before fn
+  lua_toclose(L, RUN);
   return run;
 }
 
@@ -93,7 +120,6 @@ static int finish(lua_State *L, int status, lua_KContext context);
 static int run_call(lua_State *L, struct run *run, int skip)
 {
   int base = FUNCTION + 1 + run->argument_count;
-  luaL_checkstack(L, run->argument_count + 2, "arguments");
   lua_settop(L, base - 1);
   lua_pushvalue(L, FUNCTION);
   for (int i = skip; i < run->argument_count; i++) lua_pushvalue(L, FUNCTION + 1 + i);
@@ -101,20 +127,24 @@ static int run_call(lua_State *L, struct run *run, int skip)
   return finish(L, status, 0);
 }
 
-// Is a timeout over for what runs here? Its own, or that of a coroutine that waits for this one to yield: one that is
-// suspended itself waits for nobody.
+// Does this coroutine run, or wait for another to yield? Not one that is suspended, closed or dead.
+static bool is_active(lua_State *thread)
+{
+  lua_Debug frame;
+  return lua_status(thread) == LUA_OK && lua_getstack(thread, 0, &frame);
+}
+
+// Is a timeout over for what runs here? Its own, or that of a coroutine that waits for this one.
 static bool is_late(lua_State *L)
 {
-  bool late = false;
+  const struct run *first = NULL;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &timeouts_key);
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-    lua_State *thread = lua_tothread(L, -2);
     const struct run *run = lua_touserdata(L, -1);
-    if (thread == L || lua_status(thread) != LUA_YIELD)
-      late = late || space_now(L, run->box->space) >= run->deadline_ns;
+    if (is_active(lua_tothread(L, -2)) && (!first || run->deadline_ns < first->deadline_ns)) first = run;
   }
   lua_pop(L, 1);
-  return late;
+  return first && space_now(L, first->box->space) >= first->deadline_ns;
 }
 
 static void timeout_hook(lua_State *L, lua_Debug *where)
@@ -178,10 +208,11 @@ static struct run *timeout_now(lua_State *L) // leaves the run, or nil, on the s
   return lua_touserdata(L, -1);
 }
 
-static void timeout_end(lua_State *L, const struct run *run)
+static void timeout_end(lua_State *L, struct run *run, int at)
 {
+  run->timed = false;
   if (run->outer) {
-    lua_getiuservalue(L, RUN, 2);
+    lua_getiuservalue(L, at, 2);
     timeout_put(L, lua_gettop(L));
     lua_pop(L, 1);
   } else {
@@ -190,9 +221,18 @@ static void timeout_end(lua_State *L, const struct run *run)
   }
 }
 
-static int finish_timeout(lua_State *L, const struct run *run, int status, int base)
+// An error passes through the call, or its coroutine is closed.
+static int run_close(lua_State *L)
 {
-  timeout_end(L, run);
+  struct run *run = lua_touserdata(L, 1);
+  lua_settop(L, 1);
+  if (run->timed) timeout_end(L, run, 1);
+  return run_gc(L);
+}
+
+static int finish_timeout(lua_State *L, struct run *run, int status, int base)
+{
+  timeout_end(L, run, RUN);
   bool late = space_now(L, run->box->space) >= run->deadline_ns;
   nines_timeout_done(run->box->handle, late);
   if (!late) return results(L, status, base);
@@ -214,7 +254,7 @@ static int finish_retry(lua_State *L, struct run *run, int status, int base)
 static int finish_fallback(lua_State *L, struct run *run, int status, int base)
 {
   if (run->alternative || went_well(L, status, base)) {
-    give_back(run, NINES_SUCCESS, space_now(L, run->box->space));
+    give_back(run, NINES_SUCCESS, run_now(L, run));
     return results(L, status, base);
   }
   int count = results(L, status, base); // nil, why ...
@@ -239,7 +279,7 @@ static int finish(lua_State *L, int status, lua_KContext context)
   if (run->box->noun == PROTECTION_TIMEOUT) return finish_timeout(L, run, status, base);
   if (run->box->noun == PROTECTION_RETRY) return finish_retry(L, run, status, base);
   if (run->box->noun == PROTECTION_FALLBACK) return finish_fallback(L, run, status, base);
-  int64_t now_ns = space_now(L, run->box->space);
+  int64_t now_ns = run_now(L, run);
   give_back(run, went_well(L, status, base) ? NINES_SUCCESS : NINES_FAILURE, now_ns);
   return results(L, status, base);
 }
@@ -313,6 +353,7 @@ int call_timeout(lua_State *L)
   run->outer = timeout_now(L);
   lua_setiuservalue(L, RUN, 2);
   run->deadline_ns = nines_timeout_deadline(run->box->handle, run->outer ? run->outer->deadline_ns : 0, now_ns);
+  run->timed = true;
   if (!run->outer) {
     run->hook = lua_gethook(L);
     run->hook_mask = lua_gethookmask(L);
@@ -336,6 +377,8 @@ void call_open(lua_State *L)
   luaL_newmetatable(L, run_type);
   lua_pushcfunction(L, run_gc);
   lua_setfield(L, -2, "__gc");
+  lua_pushcfunction(L, run_close);
+  lua_setfield(L, -2, "__close");
   lua_pop(L, 1);
   lua_newtable(L);
   lua_createtable(L, 0, 1);

@@ -17,6 +17,32 @@
 #include "nines_options.h"
 #include "nines_space.h"
 
+// What policies and C programs can set, and what would do nothing here.
+struct idle_option {
+  int noun; // PROTECTION_KINDS: of every one
+  const char *keys[7], *why;
+};
+static const struct idle_option idle_options[] = {
+  { PROTECTION_KINDS, { "ignore", "mode" }, "is for policies, not for stock Lua" },
+  { PROTECTION_BULKHEAD,
+    { "queue", "queueCapacity", "wait", "maxWaitDuration", "target", "interval" },
+    "nothing can wait in stock Lua; who finds it full is refused" },
+  { PROTECTION_BREAKER, { "keys" }, "stock Lua asks no breaker by key; give each key a breaker of its own name" },
+  { PROTECTION_RETRY, { "hedge_after" }, "stock Lua makes one call at a time, and sends no second beside it" },
+};
+
+static int refuse_idle(int noun, const struct value *options, const char *where, struct status *status)
+{
+  for (size_t i = 0; i < sizeof idle_options / sizeof *idle_options; i++) {
+    const struct idle_option *idle = &idle_options[i];
+    if (idle->noun != noun && idle->noun != PROTECTION_KINDS) continue;
+    for (const char *const *key = idle->keys; *key; key++) {
+      if (value_get(options, *key)) return status_set(status, NINES_EINVAL, "%s: %s: %s", where, *key, idle->why);
+    }
+  }
+  return 0;
+}
+
 // box { ... }, and box without: makes it with its defaults where there are any. Returns the box.
 static int configure(lua_State *L)
 {
@@ -32,16 +58,8 @@ static int configure(lua_State *L)
     struct status status = { 0 };
     struct protection_settings settings;
     struct value options = options_at(L, 2, where, &pool);
-    if (value_get(&options, "ignore") || value_get(&options, "mode")) {
-      status_set(&status, NINES_EINVAL, "%s: ignore and mode are for policies, not for stock Lua", where);
-      return options_raise(L, &pool, &status);
-    }
-    if (box->noun == PROTECTION_BULKHEAD && value_get(&options, "queue")) {
-      status_set(&status, NINES_EINVAL, "%s: queue: nothing can wait in stock Lua; who finds it full is refused",
-                 where);
-      return options_raise(L, &pool, &status);
-    }
-    if (kind->decode(&options, where, &settings, &pool, &status) < 0 ||
+    if (refuse_idle(box->noun, &options, where, &status) < 0 ||
+        kind->decode(&options, where, &settings, &pool, &status) < 0 ||
         guards_declare(box->space->arena, kind->guard, box->name, &settings.breaker, &guard, &status) < 0)
       return options_raise(L, &pool, &status);
     pool_fini(&pool);

@@ -4,14 +4,25 @@
 
 #include <lauxlib.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "duration.h"
 #include "lua_value.h"
 
+static const char cut_end[] = ", ...)";
+
+// A list of known keys that was cut ends after a whole one.
+static void end_list(char *text)
+{
+  char *list = strstr(text, "(known: "), *comma = list ? strrchr(list, ',') : NULL;
+  if (comma && strlen(text) == STATUS_TEXT_MAX - 1) memcpy(comma, cut_end, sizeof cut_end);
+}
+
 int options_raise(lua_State *L, struct pool *pool, const struct status *status)
 {
-  char text[STATUS_TEXT_MAX];
+  char text[STATUS_TEXT_MAX + sizeof cut_end];
   snprintf(text, sizeof text, "%s", status->text);
+  end_list(text);
   pool_fini(pool);
   return luaL_error(L, "%s", text);
 }

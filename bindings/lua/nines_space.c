@@ -105,7 +105,7 @@ _Noreturn void box_refused(lua_State *L, struct space *space)
   __builtin_unreachable();
 }
 
-// nines.NOUN(name): the object; its settings follow as box { ... }.
+// nines.NOUN(name): the object; its settings follow as box { ... }, or as a second argument.
 static int make(lua_State *L)
 {
   int noun = (int)lua_tointeger(L, lua_upvalueindex(1));
@@ -114,11 +114,17 @@ static int make(lua_State *L)
   const char *name = luaL_checklstring(L, 1, &size);
   if (size == 0 || size > GUARD_NAME_MAX || strlen(name) != size)
     return luaL_error(L, "a name has 1 to %d bytes and no zero", GUARD_NAME_MAX);
+  lua_settop(L, 2);
   struct box *box = lua_newuserdatauv(L, sizeof *box, 0);
   *box = (struct box){ .space = space, .noun = noun };
   memcpy(box->name, name, size);
   luaL_setmetatable(L, type_names[noun]);
-  return 1;
+  if (lua_isnoneornil(L, 2)) return 1;
+  lua_replace(L, 1);
+  luaL_getmetafield(L, 1, "__call");
+  lua_CFunction configure = lua_tocfunction(L, -1);
+  lua_pop(L, 1);
+  return configure(L); // not lua_call: errors name the line that called us
 }
 
 static int box_text(lua_State *L)

@@ -88,8 +88,18 @@ describe("stock Lua", function()
       assert.equal("closed", breaker:state())
     end)
 
+    it("takes its settings as a second argument too, and starts as they say", function()
+      assert.equal("open", nines.breaker(name(), { initial_state = "open" }):state())
+      assert.equal("open", nines.breaker(name()) { initial_state = "open" }:state())
+      assert.equal(2, nines.adaptive_limit(name(), { initial = 2, min = 1, max = 10 }):limit())
+    end)
+
     it("names a misspelt setting", function()
       assert.error_matches(function() nines.breaker(name()) { failure_rat = 50 } end, 'did you mean "failure_rate"')
+      local _, why = pcall(function() nines.breaker("x", { winndow = 1 }) end)
+      assert.matches('primitives_spec.lua:%d+: breaker "x": winndow: unknown key %(did you mean "window"%?%)$', why)
+      _, why = pcall(nines.breaker "x", { zzzzqq = 1 })
+      assert.matches('^breaker "x": zzzzqq: unknown key %(known: window, .*[%w_]+, %.%.%.%)$', why)
       assert.error_matches(function() nines.breaker(name()) { failure_rate = 101 } end, "failure_rate: 101")
       assert.error_matches(function() nines.breaker(name()) { waitDurationInOpenState = 5000 } end, "ms")
     end)
@@ -190,21 +200,85 @@ describe("stock Lua", function()
     assert.equal("in time", resumed())
   end)
 
-  it("a clock that raises costs no permit", function()
-    local bulkhead = nines.bulkhead(name()) { max = 1 }
-    nines.clock(function() if now == 0 then error "no clock" end return now end)
-    local before = now
-    assert.has_error(function() bulkhead:call(function() now = 0 end) end)
-    now = before
-    collectgarbage()
+  it("a call ends with its coroutine: closed, it holds no permit and no deadline", function()
+    local timeout, bulkhead = nines.timeout(name()) { limit = "2s" }, nines.bulkhead(name()) { max = 1 }
+    local closed = coroutine.create(function() timeout:call(function() bulkhead:call(coroutine.yield) end) end)
+    assert.is_true(coroutine.resume(closed))
+    assert.equal(1, bulkhead:inside())
+    coroutine.close(closed)
     assert.equal(0, bulkhead:inside())
-    nines.clock(function() return now end)
+    tick(10)
+    assert.equal("works", timeout:call(function()
+      for _ = 1, 100000 do end
+      return "works"
+    end))
+    assert.equal(0, timeout:count())
+    assert.equal("dead", coroutine.status(closed))
   end)
 
-  it("refuses a queue: there is no loop that could wait", function()
-    local ok, why = pcall(nines.bulkhead(name()), { max = 1, queue = 5 })
-    assert.is_false(ok)
-    assert.matches("queue: .*stock Lua", why)
+  it("timeout: an inner deadline goes, the outer one stays, through yields", function()
+    local outer, inner = nines.timeout(name()) { limit = "5s" }, nines.timeout(name()) { limit = "2s" }
+    local run = coroutine.wrap(function()
+      return outer:call(function()
+        local _, _, code = inner:call(function() coroutine.yield "inside" while true do tick(0.001) end end)
+        coroutine.yield(code)
+        while true do tick(0.001) end
+      end)
+    end)
+    local started = now
+    assert.equal("inside", run())
+    assert.is_nil((debug.gethook()))
+    assert.equal("timeout", run())
+    assert.is_true(now - started < 3)
+    assert.equal("timeout", select(3, run()))
+    assert.is_true(now - started >= 5 and now - started < 6)
+  end)
+
+  it("a clock that raises costs no permit", function()
+    collectgarbage "stop" -- at once, not when the call is collected
+    finally(function() collectgarbage "restart" nines.clock(function() return now end) end)
+    local raises = false
+    nines.clock(function()
+      if raises then raises = false; error "no clock" end
+      return now
+    end)
+    local function once() raises = true; return true end
+    for _, noun in ipairs { "bulkhead", "adaptive_limit" } do
+      local limit = nines[noun](name(), { max = 1, initial = noun ~= "bulkhead" and 1 or nil })
+      limit:inside()
+      assert.error_matches(function() limit:call(once) end, "no clock")
+      assert.equal(0, limit:inside())
+      assert.is_false(coroutine.resume(coroutine.create(function() limit:call(once) end))) -- closes nothing
+      assert.equal(0, limit:inside())
+      once()
+      assert.error_matches(function() limit:call(works) end, "no clock") -- while asking
+      assert.equal(0, limit:inside())
+      assert.equal("in", limit:call(works, "in"))
+    end
+    local breaker = nines.breaker(name())
+    assert.has_error(function() breaker:call(once) end)
+    assert.equal(0, breaker:numbers().in_flight)
+    local fallback = nines.fallback(name(), { max = 1 })
+    assert.has_error(function() fallback:call(fails, once) end)
+    assert.equal("second", fallback:call(fails, function() return "second" end))
+    local limiter = nines.limiter(name(), { rate = 1, burst = 1 })
+    once()
+    assert.has_error(function() limiter:ask() end)
+    assert.equal(0, limiter:ask())
+  end)
+
+  it("refuses what would do nothing: there is no loop that could wait, and no second call", function()
+    for noun, settings in pairs {
+      bulkhead = { queue = 5, queueCapacity = 5, wait = "1s", maxWaitDuration = "1s", target = "5ms", interval = "1s" },
+      breaker = { keys = 10, ignore = "refused", mode = "observe" },
+      retry = { hedge_after = "50ms", mode = "act" },
+    } do
+      for key, value in pairs(settings) do
+        local ok, why = pcall(nines[noun], name(), { [key] = value })
+        assert.is_false(ok, noun .. "." .. key)
+        assert.matches(key .. ": .*stock Lua", why)
+      end
+    end
   end)
 
   it("begins at the time of nines.clock, wherever that is", function()

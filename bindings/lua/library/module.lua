@@ -8,7 +8,7 @@ local nines = {}
 ---@param text duration
 ---@return number seconds
 function nines.duration(text) end
----@param clock (fun(): number)? seconds that never go back; nil: the system's
+---@param clock (fun(): number)? seconds that never go back, for objects made after this call; nil: the system's
 function nines.clock(clock) end
 
 ---@class nines.breaker: breaker
@@ -19,8 +19,9 @@ function module_breaker:disable() end
 ---@return table its numbers, as `nines explain` shows them
 function module_breaker:numbers() end
 ---@param name string
+---@param settings breaker_settings? as nines.breaker(name) { ... }
 ---@return nines.breaker
-function nines.breaker(name) end
+function nines.breaker(name, settings) end
 ---@class nines.limiter: limiter
 ---@overload fun(settings: limiter_settings): nines.limiter
 local module_limiter = {}
@@ -29,26 +30,33 @@ local module_limiter = {}
 function module_limiter:ask(cost) end
 function module_limiter:drain() end
 ---@param name string
+---@param settings limiter_settings? as nines.limiter(name) { ... }
 ---@return nines.limiter
-function nines.limiter(name) end
+function nines.limiter(name, settings) end
 ---@param name string
+---@param settings bulkhead_settings? as nines.bulkhead(name) { ... }
 ---@return bulkhead|fun(settings: bulkhead_settings): bulkhead
-function nines.bulkhead(name) end
+function nines.bulkhead(name, settings) end
 ---@param name string
+---@param settings adaptive_limit_settings? as nines.adaptive_limit(name) { ... }
 ---@return adaptive_limit|fun(settings: adaptive_limit_settings): adaptive_limit
-function nines.adaptive_limit(name) end
+function nines.adaptive_limit(name, settings) end
 ---@param name string
+---@param settings shedder_settings? as nines.shedder(name) { ... }
 ---@return shedder|fun(settings: shedder_settings): shedder
-function nines.shedder(name) end
+function nines.shedder(name, settings) end
 ---@param name string
+---@param settings retry_settings? as nines.retry(name) { ... }
 ---@return retry|fun(settings: retry_settings): retry
-function nines.retry(name) end
+function nines.retry(name, settings) end
 ---@param name string
+---@param settings { limit: string? }? as nines.timeout(name) { ... }
 ---@return timeout|fun(settings: { limit: string? }): timeout
-function nines.timeout(name) end
+function nines.timeout(name, settings) end
 ---@param name string
+---@param settings { max: integer? }? as nines.fallback(name) { ... }
 ---@return fallback|fun(settings: { max: integer? }): fallback
-function nines.fallback(name) end
+function nines.fallback(name, settings) end
 
 ---@class nines.canary_settings
 ---@field alpha number?
