@@ -127,10 +127,11 @@ NINES_API const char *nines_arena_errmsg(const nines_arena *arena); /* valid unt
 /* -- Attach: the arena of an engine that runs in another process.
  *
  * Everything below works on an attached arena as on the engine's own, at the same cost: asks, records and flags are
- * plain memory, and what one process decides (a breaker that opens) holds in all of them at once. `_get` asks the engine
- * for the object, which makes it within a beat, and adds it to its lists; it and _fold are the only calls that wait or
- * call the system. A process that dies gives its permits back within a second. After a fork the child goes on with the
- * same handles; permits belong to the process that asked. Who may attach is a matter of the file's permissions.
+ * plain memory, and what one process decides (a breaker that opens) holds in all of them at once. `_get` asks the
+ * engine for the object, which makes it within a beat, and adds it to its lists; it and _fold are the only calls that
+ * wait or call the system. A process that dies gives its permits back within a second. After a fork the child goes on
+ * with the same handles; permits belong to the process that asked. Who may attach is a matter of the file's
+ * permissions.
  *
  * Without its engine an attached process goes on with the last decisions for keep_ns; then each object answers by its
  * `lost` setting, a flag by its default, until the engine is back. */
@@ -147,7 +148,8 @@ typedef struct nines_attach_config {
 NINES_API int nines_attach(nines_arena **out, const char *path, const nines_attach_config *config, char *error,
                            size_t error_size);
 enum { NINES_ENGINE_THERE = 0, NINES_ENGINE_GONE = 1 /* decisions are kept */, NINES_ENGINE_LOST = 2 };
-NINES_API int nines_arena_engine(const nines_arena *arena, int64_t now_ns); /* [any] of an attached one: NINES_ENGINE_* */
+NINES_API int nines_arena_engine(const nines_arena *arena,
+                                 int64_t now_ns); /* [any] of an attached one: NINES_ENGINE_* */
 
 NINES_API int64_t nines_now_ns(void);        /* [any] CLOCK_MONOTONIC */
 NINES_API int64_t nines_now_coarse_ns(void); /* [any] CLOCK_MONOTONIC_COARSE */

@@ -12,8 +12,8 @@ enum { FLAGS_MAX = 1000 };
 struct flag {
   char *name;
   struct guard *published; // in the arena, for request paths; NULL: no room there
-  char *declared_by; // script; NULL: nobody
-  bool standard;     // the default
+  char *declared_by;       // script; NULL: nobody
+  bool standard;           // the default
   bool on;
   bool by_person;       // a person has the say
   int asked;            // what policies asked for last: 0, 1; -1: nothing yet

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "adaptive_limit.h"
+#include "clients.h"
 #include "fallback.h"
 #include "protection_overview.h"
 #include "retry.h"
@@ -227,6 +228,30 @@ static void expose_shed(const nines *engine, struct expose *expose)
   }
 }
 
+static void expose_clients(const nines *engine, struct expose *expose)
+{
+  struct clients_usage usage = clients_usage(&engine->guards);
+  const struct {
+    const char *name;
+    enum expose_type type;
+    const char *help;
+    double value;
+  } gauges[] = {
+    { "nines_attached_processes", EXPOSE_GAUGE, "Processes attached to the arena.", usage.processes },
+    { "nines_writers", EXPOSE_GAUGE, "Numbers for writing threads and attached processes, in use.", usage.writers },
+    { "nines_writers_max", EXPOSE_GAUGE, "Limit of these numbers.", usage.writers_max },
+    { "nines_attached_granted_total", EXPOSE_COUNTER, "Wishes of attached processes for objects, granted.",
+      (double)usage.granted },
+    { "nines_attached_refused_total", EXPOSE_COUNTER, "Wishes refused.", (double)usage.refused },
+    { "nines_attached_dead_total", EXPOSE_COUNTER, "Processes that ended, whose numbers and permits were taken back.",
+      (double)usage.buried },
+  };
+  for (size_t i = 0; i < sizeof gauges / sizeof *gauges; i++) {
+    expose_family(expose, gauges[i].name, gauges[i].type, gauges[i].help);
+    expose_sample(expose, "", NULL, gauges[i].value);
+  }
+}
+
 void protection_overview_metrics(const nines *engine, struct expose *expose)
 {
   const struct protection *protection;
@@ -245,4 +270,5 @@ void protection_overview_metrics(const nines *engine, struct expose *expose)
   expose_sample(expose, "", NULL, engine->guards.count);
   expose_family(expose, "nines_protections_max", EXPOSE_GAUGE, "Limit of primitives.");
   expose_sample(expose, "", NULL, GUARDS_MAX);
+  expose_clients(engine, expose);
 }

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "attach_door.h"
 #include "clock.h"
-#include "door.h"
 #include "mem.h"
 #include "rng.h"
 
@@ -81,7 +81,9 @@ static int map_engine(struct attachment *attachment, struct status *status)
   }
   if (code == 0) {
     writers_init(&mapping->writers, &mapping->door->claims);
-    if (!atomic_load_explicit(&mapping->writers.registered, memory_order_relaxed))
+    bool registered = atomic_load_explicit(&mapping->writers.registered, memory_order_relaxed) != 0;
+    if (!registered) arena_ring(mapping->memory);
+    if (!registered)
       code = status_set(status, NINES_ELIMIT,
                         "all %d numbers for threads of processes attached to %s are taken: attach fewer processes",
                         WRITERS_MAX - WRITER_FIRST, attachment->path);
@@ -101,7 +103,8 @@ static int wait_for_engine(struct attachment *attachment, struct status *status)
 {
   int64_t until_ns = clock_now_ns() + attachment->wait_ns;
   int code = map_engine(attachment, status);
-  while (code == NINES_ENOTFOUND && clock_now_ns() < until_ns) {
+  // No number free: those of the dead come back as soon as the engine looks.
+  while ((code == NINES_ENOTFOUND || code == NINES_ELIMIT) && clock_now_ns() < until_ns) {
     nap();
     code = map_engine(attachment, status);
   }
@@ -266,7 +269,7 @@ static int handle(struct nines_arena *arena, const struct guard_kind *kind, cons
     atomic_store_explicit(&guard->lost_ns, INT64_MIN, memory_order_relaxed);
     guard->open_bytes = kind->parts.open_bytes;
     struct status ignored = { 0 };
-    guard->arena = NULL; // scratch, which a breaker must not look for its keys in
+    guard->arena = NULL;                                      // scratch, which a breaker must not look for its keys in
     kind->set(guard, config, true, clock_now_ns(), &ignored); // a limiter has no defaults: it stays zero
     guard->arena = arena;
     code = guards_enter(arena, guard);

@@ -1,8 +1,8 @@
 // A process that uses the arena of an engine in another one: nines_attach.
 //
-// Handles are made here and point into the engine's arena; what they point at, the engine makes (door.h). Without an
-// engine a handle has scratch memory of its own instead, and the request path answers by its `lost` default; nobody but
-// a caller of _get or fold ever waits or calls the system.
+// Handles are made here and point into the engine's arena; what they point at, the engine makes (attach_door.h).
+// Without an engine a handle has scratch memory of its own instead, and the request path answers by its `lost` default;
+// nobody but a caller of _get or fold ever waits or calls the system.
 #ifndef NINES_GUARD_ATTACH_H
 #define NINES_GUARD_ATTACH_H
 

@@ -437,7 +437,10 @@ int nines_arena_open(nines_arena **out, uint64_t seed)
 
 void nines_arena_close(nines_arena *arena)
 {
-  if (arena && arena->attachment) attachment_close(arena);
+  if (arena && arena->attachment) {
+    attachment_close(arena);
+    return;
+  }
   if (!arena || !arena->own) return;
   struct arena *memory = arena->memory;
   guards_fini(arena);

@@ -166,7 +166,7 @@ await main(async () => {
     ['nines_shedder_refused_total', { name: 'api', criticality: 'critical_plus' }, 0],
     ['nines_shedder_percent', { name: 'api' }, 0],
     ['nines_timeout_total', { name: 'gateway' }, 0],
-    ['nines_protections_max', {}, 4096],
+    ['nines_protections_max', {}, 6144],
   ]) check(metric(name, labels) === expected, `${name}${JSON.stringify(labels)} ${metric(name, labels)}`);
   for (const name of ['nines_breaker_calls_total', 'nines_breaker_failed_total', 'nines_breaker_refused_total'])
     check(metric(name, { name: 'payment_gateway' }) > 0, `${name} ${metric(name, { name: 'payment_gateway' })}`);

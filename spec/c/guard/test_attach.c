@@ -1,148 +1,6 @@
 // Processes that share an engine's arena: what they do is seen by all, what the dead held comes back, nothing a client
 // writes harms the engine.
-//
-// The engine here is an arena that this process folds in a thread, every millisecond, as a live engine does every beat.
-#include <errno.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-#include <pthread.h>
-
-#include "breakers.h"
-#include "clients.h"
-#include "clock.h"
-#include "core/seed.h"
-#include "door.h"
-#include "flags.h"
-#include "paths.h"
-
-#define NS_PER_MS INT64_C(1000000)
-#define NS_PER_S  INT64_C(1000000000)
-
-static char folder[] = "/tmp/nines-attach-XXXXXX", path[64];
-
-struct engine {
-  struct arena *memory;
-  struct writers writers;
-  struct nines_arena arena;
-  pthread_t thread;
-  pthread_mutex_t lock; // the arena is this thread's or the test's
-  _Atomic bool stop;
-};
-
-static void *beat(void *userdata)
-{
-  struct engine *engine = userdata;
-  while (!atomic_load(&engine->stop)) {
-    pthread_mutex_lock(&engine->lock);
-    nines_arena_fold(&engine->arena, clock_now_ns());
-    pthread_mutex_unlock(&engine->lock);
-    nanosleep(&(struct timespec){ .tv_nsec = NS_PER_MS }, NULL);
-  }
-  return NULL;
-}
-
-static void engine_start(struct engine *engine)
-{
-  const struct arena_config config = { .path = path, .size_bytes = 8 << 20 };
-  struct status notice = { 0 }, status = { 0 };
-  memset((void *)engine, 0, sizeof *engine);
-  if (arena_open(&engine->memory, &config, &notice, &status) < 0) fail_msg("%s", status.text);
-  assert_string_equal(notice.text, "");
-  writers_init(&engine->writers, clients_claims(engine->memory, &status));
-  writers_bind_loop(&engine->writers);
-  guards_init(&engine->arena, engine->memory, &engine->writers, 1, clock_now_ns());
-  assert_int_equal(clients_open(&engine->arena, clock_now_ns(), &status), 0);
-  pthread_mutex_init(&engine->lock, NULL);
-  assert_int_equal(pthread_create(&engine->thread, NULL, beat, engine), 0);
-}
-
-static void engine_stop(struct engine *engine)
-{
-  atomic_store(&engine->stop, true);
-  pthread_join(engine->thread, NULL);
-  clients_close(&engine->arena);
-  guards_fini(&engine->arena);
-  writers_fini(&engine->writers);
-  arena_close(engine->memory);
-}
-
-static nines_arena *attach(void)
-{
-  nines_arena *arena;
-  char error[256] = "";
-  const nines_attach_config config = { .size = sizeof config, .wait_ns = 5 * NS_PER_S };
-  if (nines_attach(&arena, path, &config, error, sizeof error) < 0) {
-    fprintf(stderr, "attach: %s\n", error);
-    return NULL;
-  }
-  return arena;
-}
-
-// Runs the body in a child that is attached; its value is the exit status.
-static pid_t start(int (*body)(nines_arena *arena, void *userdata), void *userdata)
-{
-  fflush(NULL);
-  pid_t child = fork();
-  if (child == 0) {
-    nines_arena *arena = attach();
-    int code = arena ? body(arena, userdata) : 100;
-    if (arena) nines_arena_close(arena);
-    _exit(code);
-  }
-  assert_true(child > 0);
-  return child;
-}
-
-static int ended(pid_t child)
-{
-  int status = 0;
-  assert_int_equal(waitpid(child, &status, 0), child);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 200 + WTERMSIG(status);
-}
-
-static int setup(void **state)
-{
-  (void)state;
-  strcpy(folder, "/tmp/nines-attach-XXXXXX");
-  if (!mkdtemp(folder)) return -1;
-  snprintf(path, sizeof path, "%s/arena", folder);
-  return 0;
-}
-
-static int teardown(void **state)
-{
-  (void)state;
-  unlink(path);
-  return rmdir(folder);
-}
-
-#define EXPECT(what)                                                                                                   \
-  if (!(what)) {                                                                                                       \
-    fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what);                                                         \
-    return 1;                                                                                                          \
-  }
-
-static void wait_until(bool (*is)(void *userdata), void *userdata)
-{
-  int64_t until_ns = clock_now_ns() + 20 * NS_PER_S;
-  while (!is(userdata)) {
-    if (clock_now_ns() > until_ns) fail_msg("it did not come to that in 20 s");
-    nanosleep(&(struct timespec){ .tv_nsec = NS_PER_MS }, NULL);
-  }
-}
+#include "attach_fixture.h"
 
 // ---- everything works attached
 
@@ -232,13 +90,6 @@ static int use_everything(nines_arena *arena, void *userdata)
   return 0;
 }
 
-static struct guard *guard_of(struct engine *engine, const struct guard_kind *kind, const char *name)
-{
-  struct guard *guard = guards_find(&engine->arena, kind, name);
-  assert_non_null(guard);
-  return guard;
-}
-
 static void all_primitives_work_attached(void **state)
 {
   (void)state;
@@ -256,18 +107,10 @@ static void all_primitives_work_attached(void **state)
   assert_int_equal(nines_counter_total((nines_counter *)guard_of(&engine, &counter_kind, "n")), 3000);
   assert_in_range(nines_histogram_read((nines_histogram *)guard_of(&engine, &histogram_kind, "h"), 0.5), 4 * NS_PER_MS,
                   6 * NS_PER_MS);
-  const nines_path *checkout = (const nines_path *)guard_of(&engine, &path_kind, "checkout");
-  struct tally sum = { 0 };
-  uint32_t own = 0;
-  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
-    const struct meter *meter = path_meter_of(checkout, writer);
-    if (!meter) continue;
-    sum = tally_add(sum, meter_tally(meter));
-    own += writer >= WRITER_FIRST && meter_tally(meter).total > 0;
-  }
-  assert_int_equal(sum.total, 1000);
-  assert_int_equal(sum.bad, 100);
-  assert_int_equal(own, 1);
+  struct tally_of_path checkout = tally_of(&engine, "checkout");
+  assert_int_equal(checkout.sum.total, 1000);
+  assert_int_equal(checkout.sum.bad, 100);
+  assert_int_equal(checkout.own, 1);
   pthread_mutex_unlock(&engine.lock);
   engine_stop(&engine);
 }
@@ -419,22 +262,20 @@ static void forked_workers_never_share_a_stripe(void **state)
   struct engine engine;
   engine_start(&engine);
   assert_int_equal(ended(start(record_and_fork, NULL)), 0);
-  const nines_path *orders = (const nines_path *)guard_of(&engine, &path_kind, "orders");
-  struct tally sum = { 0 };
-  uint32_t own = 0;
-  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
-    const struct meter *meter = path_meter_of(orders, writer);
-    if (!meter) continue;
-    sum = tally_add(sum, meter_tally(meter));
-    own += writer >= WRITER_FIRST && meter_tally(meter).total > 0;
-  }
-  assert_int_equal(sum.total, 100 + 4 * 20000 + 1000);
-  assert_int_equal(sum.bad, 4 * 5000);
-  assert_true(own >= 3); // numbers of the dead are handed on
+  struct tally_of_path orders = tally_of(&engine, "orders");
+  assert_int_equal(orders.sum.total, 100 + 4 * 20000 + 1000);
+  assert_int_equal(orders.sum.bad, 4 * 5000);
+  assert_true(orders.own >= 3); // numbers of the dead are handed on
   engine_stop(&engine);
 }
 
 // ---- without an engine
+
+static bool is_there(void *arena)
+{
+  nines_arena_fold(arena, clock_now_ns());
+  return nines_arena_engine(arena, clock_now_ns()) == NINES_ENGINE_THERE;
+}
 
 static bool is_open(void *breaker)
 {
@@ -451,9 +292,8 @@ static void without_an_engine(void **state)
   assert_non_null(strstr(error, "is its engine running?"));
   assert_null(arena);
   config.without_engine = 1;
-  config.wait_ns = 5 * NS_PER_S;
-  config.wait_ns = NS_PER_MS;
-  config.keep_ns = 50 * NS_PER_MS;
+  config.wait_ns = 200 * NS_PER_MS;
+  config.keep_ns = 5 * NS_PER_S;
   assert_int_equal(nines_attach(&arena, path, &config, error, sizeof error), 0);
   const nines_breaker_config admits = { .size = sizeof admits, .calls_min = 2 };
   const nines_limiter_config refuses = { .size = sizeof refuses, .rate = 1000, .lost = NINES_LOST_REFUSE };
@@ -478,9 +318,8 @@ static void without_an_engine(void **state)
 
   struct engine engine;
   engine_start(&engine);
-  nines_arena_fold(arena, clock_now_ns()); // finds it
+  wait_until(is_there, arena);
   now_ns = clock_now_ns();
-  assert_int_equal(nines_arena_engine(arena, now_ns), NINES_ENGINE_THERE);
   assert_true(nines_limiter_ask(limiter, 1, now_ns) == 0);
   pthread_mutex_lock(&engine.lock);
   flag_publish(guard_of(&engine, &flag_kind, "f"), false);
@@ -494,14 +333,14 @@ static void without_an_engine(void **state)
   now_ns = clock_now_ns();
   assert_int_equal(nines_arena_engine(arena, now_ns), NINES_ENGINE_GONE);
   assert_false(nines_permitted(nines_breaker_ask(breaker, now_ns))); // its last decision, for a while
-  now_ns += 60 * NS_PER_MS;
+  now_ns += 6 * NS_PER_S;
   assert_int_equal(nines_arena_engine(arena, now_ns), NINES_ENGINE_LOST);
   assert_true(nines_permitted(nines_breaker_ask(breaker, now_ns)));
   assert_true(nines_limiter_ask(limiter, 1, now_ns) < 0);
   assert_int_equal(nines_flag_on(flag, now_ns), 1);
 
   engine_start(&engine); // the next life, of the same arena
-  nines_arena_fold(arena, clock_now_ns());
+  wait_until(is_there, arena);
   now_ns = clock_now_ns();
   assert_int_equal(nines_flag_on(flag, now_ns), 0);
   assert_false(nines_permitted(nines_breaker_ask(breaker, now_ns)));

@@ -3,8 +3,8 @@
 // The engine's pulse is on its own pages: clients see that it lives, and that there is news. Clients write to the door:
 // who they are (claims), what they would like to have (mail), which of their threads wants a stripe of its own. The
 // engine reads it as a letter from a stranger: copied first, then checked, never an address.
-#ifndef NINES_GUARD_DOOR_H
-#define NINES_GUARD_DOOR_H
+#ifndef NINES_GUARD_ATTACH_DOOR_H
+#define NINES_GUARD_ATTACH_DOOR_H
 
 #include <stdatomic.h>
 #include <stdint.h>
