@@ -43,6 +43,17 @@ static int refuse_idle(int noun, const struct value *options, const char *where,
   return 0;
 }
 
+// Settings in the interpreter's own arena always hold; an engine's policies outrank them.
+static int declare(const struct box *box, const struct protection_settings *settings, struct guard **guard,
+                   struct status *status)
+{
+  nines_arena *arena = box->space->arena;
+  const struct guard_kind *kind = protection_kinds[box->noun].guard;
+  if (!arena->attachment) return guards_declare(arena, kind, box->name, &settings->breaker, guard, status);
+  int code = guards_get(arena, kind, box->name, &settings->breaker, guard);
+  return code < 0 ? status_set(status, code, "%s", nines_arena_errmsg(arena)) : 0;
+}
+
 // box { ... }, and box without: makes it with its defaults where there are any. Returns the box.
 static int configure(lua_State *L)
 {
@@ -59,10 +70,11 @@ static int configure(lua_State *L)
     struct protection_settings settings;
     struct value options = options_at(L, 2, where, &pool);
     if (refuse_idle(box->noun, &options, where, &status) < 0 ||
-        kind->decode(&options, where, &settings, &pool, &status) < 0 ||
-        guards_declare(box->space->arena, kind->guard, box->name, &settings.breaker, &guard, &status) < 0)
+        kind->decode(&options, where, &settings, &pool, &status) < 0 || declare(box, &settings, &guard, &status) < 0)
       return options_raise(L, &pool, &status);
     pool_fini(&pool);
+  } else if (!guard && box->space->arena->attachment) { // the engine may know it
+    if (guards_get(box->space->arena, kind->guard, box->name, NULL, &guard) < 0) box_refused(L, box->space);
   }
   box->handle = guard;
   lua_settop(L, 1);
@@ -242,6 +254,7 @@ static int set_clock(lua_State *L)
   space->folded_ns = INT64_MIN;
   if (lua_isnoneornil(L, 1)) return 0;
   luaL_checktype(L, 1, LUA_TFUNCTION);
+  if (space->arena->attachment) return luaL_error(L, "nines.clock: an engine's arena has the system's clock");
   lua_settop(L, 1);
   space->clock = luaL_ref(L, LUA_REGISTRYINDEX);
   return 0;

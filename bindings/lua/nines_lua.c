@@ -13,6 +13,7 @@
 #include "duration.h"
 #include "flag.h"
 #include "lua_value.h"
+#include "nines_attach.h"
 #include "nines_guards.h"
 #include "nines_options.h"
 #include "overview.h"
@@ -527,5 +528,7 @@ int luaopen_nines(lua_State *L)
   lua_pushstring(L, NINES_VERSION);
   lua_setfield(L, -2, "version");
   guards_open(L);
+  attach_open(L);
+  engine_open_module(L);
   return 1;
 }

@@ -16,7 +16,7 @@ static const char *const type_names[NOUN_KINDS] = { "nines.breaker",        "nin
                                                     "nines.adaptive_limit", "nines.shedder",  "nines.retry",
                                                     "nines.timeout",        "nines.fallback", "nines.canary",
                                                     "nines.fault",          "nines.counter",  "nines.histogram",
-                                                    "nines.baseline" };
+                                                    "nines.baseline",       "nines.path",     "nines.flag" };
 
 static int space_close(lua_State *L)
 {

@@ -6,8 +6,8 @@
 
 #include "protection.h"
 
-// The arena is opened with the module, folded by whoever uses it 50 ms or more after the last time, and closed with
-// the interpreter.
+// The arena is opened with the module (or an engine's is attached in its place), folded by whoever uses it 50 ms or
+// more after the last time, and closed with the interpreter.
 struct space {
   nines_arena *arena; // NULL: closed
   int64_t folded_ns;
@@ -15,7 +15,16 @@ struct space {
 };
 
 // A primitive by name. The protection's kind is an index of protection_kinds; other nouns come after them.
-enum { NOUN_CANARY = PROTECTION_KINDS, NOUN_FAULT, NOUN_COUNTER, NOUN_HISTOGRAM, NOUN_BASELINE, NOUN_KINDS };
+enum {
+  NOUN_CANARY = PROTECTION_KINDS,
+  NOUN_FAULT,
+  NOUN_COUNTER,
+  NOUN_HISTOGRAM,
+  NOUN_BASELINE,
+  NOUN_PATH,
+  NOUN_FLAG,
+  NOUN_KINDS
+};
 struct box {
   struct space *space;
   int noun;

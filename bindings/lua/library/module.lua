@@ -1,6 +1,7 @@
 ---@meta nines
 -- The module for stock Lua: local nines = require "nines". The protections have the settings and results of policies
--- (protections.lua); calls are synchronous, and objects live in the interpreter's own arena.
+-- (protections.lua); calls are synchronous, and objects live in the interpreter's own arena, or after nines.attach in
+-- that of an engine.
 
 ---@class nines
 ---@field version string
@@ -162,5 +163,60 @@ local change = {}
 function change:add(standardised, seconds) end
 ---@return nines.change
 function nines.change() end
+
+---@class nines.path
+local path = {}
+---@param ok boolean
+---@param duration duration?
+function path:record(ok, duration) end
+---Calls fn, records how it went (an error, or nil and a reason, is a failure) and how long it took; errors are raised.
+---@generic T
+---@param fn fun(...): T
+---@return T
+function path:track(fn, ...) end
+---A critical path of the engine.
+---@param name string
+---@return nines.path
+function nines.path(name) end
+
+---@class nines.flag
+local flag = {}
+---@return boolean
+function flag:on() end
+---@param name string
+---@param otherwise boolean? while nobody has declared it, or without an engine: false
+---@return nines.flag
+function nines.flag(name, otherwise) end
+
+---Every object of this interpreter is the engine's of that name from here on; before any is made.
+---@param arena string the file "arena" in the engine's data directory
+---@param options { wait: duration?, keep: duration?, without_engine: boolean? }? as in nines.h: 1s, 10s, false
+---@return true? attached, string? why
+function nines.attach(arena, options) end
+---@return "there"|"gone"|"lost"|nil state nil: not attached
+function nines.engine_state() end
+
+---@class nines.engine
+local engine = {}
+---@param wait duration? at most so long for something to do; 50ms
+---@return boolean ended it was stopped, and everything is drained
+function engine:turn(wait) end
+function engine:stop() end
+---@param policy string a file
+---@return true? loaded, string? why
+function engine:load(policy) end
+---@param path string
+---@param ok boolean
+---@param duration duration?
+function engine:record(path, ok, duration) end
+---@return integer descriptor that becomes readable when there is something to do
+function engine:fd() end
+function engine:close() end
+---The whole engine, which runs in engine:turn.
+---@param dir string? a project; nil: no files, listens nowhere
+---@param options { observe: boolean?, seed: integer? }?
+---@param on_event fun(topic: string, name: string, json: string)?
+---@return nines.engine? engine, string? why
+function nines.open(dir, options, on_event) end
 
 return nines
