@@ -48,11 +48,44 @@ enum {
 #undef X
 };
 
-/* A source of time. Pass your own to simulate or replay. */
+/* A source of time. Pass your own to simulate or replay; it must outlive the engine, and is read on its thread only. */
 typedef struct nines_clock nines_clock;
 struct nines_clock {
   int64_t (*now_ns)(nines_clock *self);  /* monotonic, never goes back */
   int64_t (*wall_ns)(nines_clock *self); /* since 1970-01-01 UTC */
+};
+
+/* Where memory comes from, for all engines and arenas of the process: call it before any other function of nines and
+ * before there are threads that call one; NINES_ESTATE once memory was taken. The allocator resizes `ptr` (NULL with
+ * old_size 0: a new block) to new_size, or frees it and returns NULL when new_size is 0; NULL otherwise means that
+ * there is no memory, and the block stays. old_size is what was asked for; blocks are aligned to 16 bytes. It is called
+ * from any thread at any time, also at the end of threads, and must not call nines. Scripts' memory comes from it too;
+ * not from it come mapped files, thread stacks, and what libuv, SQLite, libcurl and libyaml allocate for themselves. */
+typedef void *nines_allocator(void *userdata, void *ptr, size_t old_size, size_t new_size);
+NINES_API int nines_set_allocator(nines_allocator *allocator, void *userdata);
+
+/* Something that the engine wants done in the world. The strings are never NULL and valid during the call. */
+typedef struct nines_effect {
+  size_t size;
+  const char *id;      /* the dedup key: the same whenever this effect is asked for again, also after a crash */
+  const char *kind;    /* "page", "notify", "deploy", "rollback", "current" or "exec" */
+  const char *target;  /* the notifier ("host": no route takes it); the service; the program */
+  const char *subject; /* the title; the version that shall run; the words of the command; "" of current */
+  const char *details; /* a JSON object: of pages and notifications what a webhook gets (docs/operations.md); else
+                          "service", "from", "to", "reason" or "argv", "input" */
+  int64_t timeout_ns;  /* without an answer for so long it has failed */
+  uint32_t attempt;    /* from 1; above it only for pages and notifications */
+  int resumed; /* 1: an earlier life of the engine asked for it and did not hear the end. Do not begin it (again):
+                  answer how it ended, NINES_ENOTFOUND when you do not know */
+} nines_effect;
+
+/* What a host may take upon itself. */
+enum {
+  NINES_EFFECT_PAGES = 1,   /* kinds page and notify. At least once, with one id: EINVAL gives up, other errors are
+                               tried again after 1 s, 2 s, ... 60 s for a day. In order for one alert */
+  NINES_EFFECT_DEPLOYS = 2, /* deploy and rollback: at most once, after the journal has them. current: which version
+                               runs? The answer's sentence tells; asked when no outcome of a resumed one is known */
+  NINES_EFFECT_COMMANDS = 4 /* exec: at most once, after the journal has it; the answer's sentence is its output */
 };
 
 /* Set size with NINES_CONFIG_INIT; fields are only ever appended. Zero means "the default". */
@@ -68,10 +101,21 @@ typedef struct nines_config {
   void *userdata;
   /* Where log lines go, one without its newline; NULL: standard error. */
   void (*on_log)(void *userdata, const char *line);
+  /* NULL: the system's. With a clock of the host's, time is what it says in each nines_turn: one beat when 50 ms have
+   * passed since the last, however many; so a simulation moves it by at most 50 ms and calls nines_turn(engine, 0).
+   * Scripts are then limited by instructions alone; StatsD is off and no process can attach, for their time is the
+   * system's. Files, sockets and commands keep the system's time too, their timeouts included. */
+  nines_clock *clock;
+  /* Called by nines_turn alone, on the engine's thread: do `effect`, or begin it. 0: nines_effect_done tells how it
+   * went, from within this call or later; NINES_E*: as if answered so at once. Any call but nines_close is fine in it.
+   * NULL: the engine acts by nines.yaml. With it messages that no route takes go to the notifier "host" and services
+   * need no deploy command. In observe mode nothing is asked for. */
+  int (*on_effect)(void *userdata, const nines_effect *effect);
+  unsigned effects; /* which go to on_effect: a sum of NINES_EFFECT_*; 0: all */
 } nines_config;
 #define NINES_CONFIG_INIT                                                                                              \
   {                                                                                                                    \
-    sizeof(nines_config), NULL, 0, 0, NULL, NULL, NULL                                                                 \
+    sizeof(nines_config), NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0                                                  \
   }
 
 /* Opens an engine. On failure *out is NULL and `error` (may be NULL) holds the sentence, cut at error_size. */
@@ -87,7 +131,12 @@ NINES_API int nines_fd(const nines *engine);
 NINES_API void nines_stop(nines *engine);                  /* [any] asks nines_turn to drain and return 1 */
 NINES_API void nines_reload(nines *engine);                /* [any] reads configuration and policies again */
 NINES_API int nines_load(nines *engine, const char *path); /* loads or reloads one policy file */
-NINES_API const char *nines_errmsg(const nines *engine);   /* valid until the next call */
+/* [any] The end of the effect of this id: 0, or a NINES_E* with a sentence that says why (NULL: none). An answer to
+ * what is not asked for (any more) changes nothing. NINES_EINVAL: no id, or a code above 0. */
+NINES_API int nines_effect_done(nines *engine, const char *id, int code, const char *sentence);
+/* Tells of a deployment that the host has made, so that the service is known and there is something to roll back. */
+NINES_API int nines_deployed(nines *engine, const char *service, const char *version);
+NINES_API const char *nines_errmsg(const nines *engine); /* valid until the next call */
 NINES_API const char *nines_strerror(int code);
 NINES_API const char *nines_version(void);
 

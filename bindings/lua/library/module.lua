@@ -205,10 +205,10 @@ function engine:stop() end
 ---@param policy string a file
 ---@return true? loaded, string? why
 function engine:load(policy) end
----@param path string
+---@param name string
 ---@param ok boolean
 ---@param duration duration?
-function engine:record(path, ok, duration) end
+function engine:record(name, ok, duration) end
 ---@return integer descriptor that becomes readable when there is something to do
 function engine:fd() end
 function engine:close() end

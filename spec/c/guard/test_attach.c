@@ -225,6 +225,74 @@ static void the_dead_give_back_what_they_held(void **state)
   munmap(shared, sizeof *shared);
 }
 
+// ---- many threads in many processes: more than there are numbers
+
+enum { CROWD_PROCESSES = 4, CROWD_THREADS = 8, CROWD_CALLS = 5000 };
+
+struct crowd {
+  nines_path *path;
+  nines_counter *counter;
+  nines_bulkhead *bulkhead;
+  nines_breaker *breaker;
+  nines_shedder *shedder;
+};
+
+static void *run_crowd(void *userdata)
+{
+  const struct crowd *crowd = userdata;
+  for (int i = 0; i < CROWD_CALLS; i++) {
+    int64_t now_ns = clock_now_ns();
+    nines_path_record(crowd->path, i % 5 != 0, 1000);
+    nines_counter_add(crowd->counter, 1, now_ns);
+    nines_bulkhead_leave(crowd->bulkhead, nines_bulkhead_enter(crowd->bulkhead, now_ns), now_ns);
+    nines_breaker_done(crowd->breaker, nines_breaker_ask(crowd->breaker, now_ns), NINES_SUCCESS, now_ns);
+    nines_shedder_done(crowd->shedder, nines_shedder_ask(crowd->shedder, i & 3, now_ns), NINES_SUCCESS, now_ns);
+    if (i % 500 == 0) usleep(1000);
+  }
+  return NULL;
+}
+
+static int crowd_process(nines_arena *arena, void *userdata)
+{
+  struct crowd crowd;
+  pthread_t thread[CROWD_THREADS];
+  (void)userdata;
+  EXPECT(nines_arena_path(arena, "crowd", &crowd.path) == 0);
+  EXPECT(nines_counter_get(arena, "crowd", &crowd.counter) == 0);
+  EXPECT(nines_bulkhead_get(arena, "crowd", NULL, &crowd.bulkhead) == 0);
+  EXPECT(nines_breaker_get(arena, "crowd", NULL, &crowd.breaker) == 0);
+  EXPECT(nines_shedder_get(arena, "crowd", NULL, &crowd.shedder) == 0);
+  for (int i = 0; i < CROWD_THREADS; i++) EXPECT(pthread_create(&thread[i], NULL, run_crowd, &crowd) == 0);
+  for (int i = 0; i < CROWD_THREADS; i++) pthread_join(thread[i], NULL);
+  return 0;
+}
+
+static void threads_of_all_processes_count_exactly(void **state)
+{
+  (void)state;
+  struct engine engine;
+  pid_t child[CROWD_PROCESSES];
+  const uint64_t calls = CROWD_PROCESSES * CROWD_THREADS * CROWD_CALLS;
+  engine_start(&engine);
+  for (int i = 0; i < CROWD_PROCESSES; i++) child[i] = start(crowd_process, NULL);
+  for (int i = 0; i < CROWD_PROCESSES; i++) assert_int_equal(ended(child[i]), 0);
+  pthread_mutex_lock(&engine.lock);
+  int64_t now_ns = clock_now_ns();
+  nines_arena_fold(&engine.arena, now_ns);
+  struct tally_of_path path_tally = tally_of(&engine, "crowd");
+  assert_int_equal(path_tally.sum.total, calls);
+  assert_int_equal(path_tally.sum.bad, calls / 5);
+  assert_in_range(path_tally.own, 8, WRITERS_MAX - WRITER_FIRST);
+  assert_int_equal(nines_counter_total((nines_counter *)guard_of(&engine, &counter_kind, "crowd")), calls);
+  assert_int_equal(nines_bulkhead_inside((nines_bulkhead *)guard_of(&engine, &bulkhead_kind, "crowd")), 0);
+  nines_breaker_reading reading;
+  nines_breaker_read((nines_breaker *)guard_of(&engine, &breaker_kind, "crowd"), now_ns, &reading);
+  assert_int_equal(reading.total + reading.late, calls);
+  assert_int_equal(reading.in_flight, 0);
+  pthread_mutex_unlock(&engine.lock);
+  engine_stop(&engine);
+}
+
 // ---- forks
 
 static int record_and_fork(nines_arena *arena, void *userdata)
@@ -387,6 +455,7 @@ int main(void)
     cmocka_unit_test_setup_teardown(all_primitives_work_attached, setup, teardown),
     cmocka_unit_test_setup_teardown(an_opened_breaker_refuses_in_all_at_once, setup, teardown),
     cmocka_unit_test_setup_teardown(the_dead_give_back_what_they_held, setup, teardown),
+    cmocka_unit_test_setup_teardown(threads_of_all_processes_count_exactly, setup, teardown),
     cmocka_unit_test_setup_teardown(forked_workers_never_share_a_stripe, setup, teardown),
     cmocka_unit_test_setup_teardown(without_an_engine, setup, teardown),
     cmocka_unit_test_setup_teardown(bad_wishes_are_refused_with_a_sentence, setup, teardown),
