@@ -228,18 +228,32 @@ void breaker_rebase(const struct breaker_view *view, int64_t then_ns, int64_t no
   }
 }
 
-void breaker_orphan(const struct breaker_view *view)
+static void clear(struct breaker_stripe *stripe)
 {
-  circuit_probe_orphan(breaker_circuit(view->breaker));
-  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) breaker_forget(view, writer);
-}
-
-void breaker_forget(const struct breaker_view *view, uint32_t writer)
-{
-  struct breaker_stripe *stripe = stripe_of(view, writer);
   if (!stripe) return;
   flight_clear(&stripe->flight);
   stripe->lane.token = 0;
+}
+
+void breaker_orphan(const struct breaker_view *view)
+{
+  circuit_probe_orphan(breaker_circuit(view->breaker));
+  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) clear(stripe_of(view, writer));
+}
+
+// Calls that began on the shared stripe, and ended on one of the writers' own, left more ends than beginnings there:
+// these belong to the shared one's count.
+void breaker_forget(const struct breaker_view *view, uint32_t writers)
+{
+  struct breaker_stripe *shared = stripe_of(view, WRITER_SHARED);
+  int64_t sum = 0;
+  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
+    struct breaker_stripe *stripe = writers >> writer & 1 ? stripe_of(view, writer) : NULL;
+    if (!stripe) continue;
+    sum += flight_count(&stripe->flight);
+    clear(stripe);
+  }
+  if (sum < 0 && shared) atomic_fetch_add_explicit(&shared->flight.earlier, sum, memory_order_relaxed);
 }
 
 void breaker_put(const struct breaker_view *view, int state, int64_t hold_ns, int64_t now_ns)

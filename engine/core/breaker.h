@@ -129,7 +129,8 @@ bool breaker_valid(const struct breaker *breaker);
 bool breaker_stripe_valid(const struct breaker_stripe *stripe);
 void breaker_rebase(const struct breaker_view *view, int64_t then_ns, int64_t now_ns);
 void breaker_orphan(const struct breaker_view *view); // no call is in flight any more: all who made them are gone
-void breaker_forget(const struct breaker_view *view, uint32_t writer); // this one is
+// The process of these writers (one bit each, all that it had) is gone, with its calls in flight.
+void breaker_forget(const struct breaker_view *view, uint32_t writers);
 // [any] `writer`: the caller's number; WRITER_SHARED, also taken for a writer without a stripe, uses locked
 // instructions and is judged by the fold.
 nines_permit breaker_ask(const struct breaker_view *view, uint32_t writer, int64_t now_ns, uint64_t *random);

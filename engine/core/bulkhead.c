@@ -111,9 +111,10 @@ uint64_t bulkhead_refused(const struct bulkhead *bulkhead)
   return atomic_load_explicit(&open_of(bulkhead)->refused, memory_order_relaxed);
 }
 
-void bulkhead_forget(struct bulkhead *bulkhead, uint32_t writer)
+void bulkhead_forget(struct bulkhead *bulkhead, uint32_t writers)
 {
-  atomic_store_explicit(&open_of(bulkhead)->held[writer], 0, memory_order_seq_cst);
+  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++)
+    if (writers >> writer & 1) atomic_store_explicit(&open_of(bulkhead)->held[writer], 0, memory_order_seq_cst);
 }
 
 // Defaults for zeros.

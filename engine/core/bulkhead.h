@@ -44,8 +44,8 @@ nines_permit bulkhead_try(struct bulkhead *bulkhead, uint32_t writer, int64_t no
 void bulkhead_leave(struct bulkhead *bulkhead, nines_permit permit);
 uint32_t bulkhead_inside(const struct bulkhead *bulkhead);  // [any] those asking at this moment included
 uint64_t bulkhead_refused(const struct bulkhead *bulkhead); // [any] since the start
-// The writer is dead, with everything it held.
-void bulkhead_forget(struct bulkhead *bulkhead, uint32_t writer);
+// These writers (one bit each) are dead, with everything they held.
+void bulkhead_forget(struct bulkhead *bulkhead, uint32_t writers);
 
 static inline uint32_t bulkhead_limit(const struct bulkhead *bulkhead)
 {

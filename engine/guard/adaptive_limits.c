@@ -36,10 +36,10 @@ static void limit_beat(struct guard *guard, int64_t now_ns, uint64_t *random)
   adaptive_limit_fold(&view, now_ns);
 }
 
-static void limit_lost(struct guard *guard, uint32_t writer)
+static void limit_lost(struct guard *guard, uint32_t writers)
 {
   struct adaptive_limit *limit = guard->shared;
-  bulkhead_forget(&limit->bulkhead, writer);
+  bulkhead_forget(&limit->bulkhead, writers);
 }
 
 const struct guard_kind adaptive_limit_kind = { .id = GUARD_ADAPTIVE_LIMIT,

@@ -48,10 +48,10 @@ static void breaker_orphaned(struct guard *guard)
   breaker_orphan(&view);
 }
 
-static void breaker_lost(struct guard *guard, uint32_t writer)
+static void breaker_lost(struct guard *guard, uint32_t writers)
 {
   struct breaker_view view = view_of_breaker(guard);
-  breaker_forget(&view, writer);
+  breaker_forget(&view, writers);
 }
 
 const struct guard_kind breaker_kind = { .id = GUARD_BREAKER,

@@ -40,9 +40,9 @@ static void bulkhead_closed(struct guard *guard)
   waitline_fini(&((nines_bulkhead *)guard)->line);
 }
 
-static void bulkhead_lost(struct guard *guard, uint32_t writer)
+static void bulkhead_lost(struct guard *guard, uint32_t writers)
 {
-  bulkhead_forget(guard->shared, writer);
+  bulkhead_forget(guard->shared, writers);
 }
 
 const struct guard_kind bulkhead_kind = { .id = GUARD_BULKHEAD,

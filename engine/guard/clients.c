@@ -147,21 +147,31 @@ static void grant_stripe(struct nines_arena *arena, uint32_t writer)
 
 // --- the dead
 
+// All numbers of this owner: what its threads counted makes sense only together.
+static uint32_t numbers_of(const struct clients *clients, uint64_t owner)
+{
+  uint32_t numbers = 0;
+  for (uint32_t writer = WRITER_FIRST; writer < WRITERS_MAX; writer++)
+    if (owner_of(clients, writer) == owner) numbers |= 1u << writer;
+  return numbers;
+}
+
 static void sweep(struct nines_arena *arena)
 {
   struct clients *clients = arena->clients;
-  uint64_t alive = 0, dead = 0; // the last looked up: a process has several numbers, side by side
+  uint64_t alive = 0; // the last looked up: a process has several numbers, side by side
   for (uint32_t writer = WRITER_FIRST; writer < WRITERS_MAX; writer++) {
     uint64_t owner = owner_of(clients, writer);
     if (!owner || owner == clients->self || owner == alive) continue;
-    if (owner != dead && process_lives(owner)) {
+    if (process_lives(owner)) {
       alive = owner;
       continue;
     }
-    if (owner != dead) clients->buried++;
-    dead = owner;
-    guards_forget(arena, writer);
-    set_free(clients, writer, owner);
+    uint32_t numbers = numbers_of(clients, owner);
+    guards_forget(arena, numbers);
+    for (uint32_t number = WRITER_FIRST; number < WRITERS_MAX; number++)
+      if (numbers >> number & 1) set_free(clients, number, owner);
+    clients->buried++;
   }
 }
 

@@ -36,10 +36,10 @@ static void fallback_beat(struct guard *guard, int64_t now_ns, uint64_t *random)
   fallback_fold(&view, now_ns);
 }
 
-static void fallback_lost(struct guard *guard, uint32_t writer)
+static void fallback_lost(struct guard *guard, uint32_t writers)
 {
   struct fallback *fallback = guard->shared;
-  bulkhead_forget(&fallback->bulkhead, writer);
+  bulkhead_forget(&fallback->bulkhead, writers);
 }
 
 const struct guard_kind fallback_kind = { .id = GUARD_FALLBACK,

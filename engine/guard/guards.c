@@ -176,8 +176,9 @@ static int guard_fill(struct guard *guard, const void *config, bool fresh, struc
     if (code == 0) code = guards_stripe(guard, WRITER_LOOP, status);
     if (code < 0) return code;
   }
-  for (uint32_t writer = 0; writer < WRITERS_MAX && !fresh && kind->forget; writer++)
-    if (!(arena->living >> writer & 1) && (writer != WRITER_SHARED || !arena->living)) kind->forget(guard, writer);
+  // Of the living, some may still count on the shared stripe.
+  uint32_t dead = arena->living ? ~arena->living & ~(1u << WRITER_SHARED) : UINT32_MAX;
+  if (!fresh && kind->forget) kind->forget(guard, dead);
   if (!fresh && !arena->living && kind->orphaned) kind->orphaned(guard);
   if (!fresh && arena->rebase && kind->rebase) kind->rebase(guard, arena->rebase_then_ns, arena->rebase_now_ns);
   if (!fresh && !config) return 0;
@@ -380,10 +381,10 @@ uint64_t *guards_random_shared(void)
   return &state;
 }
 
-void guards_forget(struct nines_arena *arena, uint32_t writer)
+void guards_forget(struct nines_arena *arena, uint32_t writers)
 {
   for (uint32_t i = 0; i < arena->count; i++)
-    if (arena->guards[i]->kind->forget) arena->guards[i]->kind->forget(arena->guards[i], writer);
+    if (arena->guards[i]->kind->forget) arena->guards[i]->kind->forget(arena->guards[i], writers);
 }
 
 void nines_arena_fold(nines_arena *arena, int64_t now_ns)

@@ -42,8 +42,8 @@ struct guard_kind {
   // nothing. With guard->arena NULL the memory is scratch (guards_check), and there is nothing but `shared`.
   int (*set)(struct guard *guard, const void *config, bool fresh, int64_t now_ns, struct status *status);
   bool (*valid)(const struct guard *guard);
-  // This writer's process is gone, with all permits it held. NULL: nothing is counted by writer.
-  void (*forget)(struct guard *guard, uint32_t writer);
+  // The process of these writers (one bit each) is gone, with all permits it held. NULL: nothing is counted by writer.
+  void (*forget)(struct guard *guard, uint32_t writers);
   // An earlier life's, and nobody is left of it. NULL: nothing that a process could hold.
   void (*orphaned)(struct guard *guard);
   void (*rebase)(struct guard *guard, int64_t then_ns, int64_t now_ns); // NULL: keeps no time
@@ -134,7 +134,7 @@ void guards_drop_handle(struct guard *guard);
 // memory. *shared and *shared_stripe (NULL when there is none) are aligned.
 char *guards_scratch(const struct guard_kind *kind, const void *config, void **shared, void **shared_stripe);
 int guards_stripe(struct guard *guard, uint32_t writer, struct status *status); // makes it if need be
-void guards_forget(struct nines_arena *arena, uint32_t writer);                 // its process is gone
+void guards_forget(struct nines_arena *arena, uint32_t writers);                // its process is gone
 struct guard *guards_find(const struct nines_arena *arena, const struct guard_kind *kind, const char *name);
 // 0, or an error that says what is wrong with the name, or that there is no room for one more.
 int guards_name_check(const struct nines_arena *arena, const struct guard_kind *kind, const char *name,

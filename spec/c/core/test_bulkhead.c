@@ -48,7 +48,7 @@ static void step(struct rng *rng, struct bulkhead *bulkhead, struct oracle *orac
     config.concurrent_max = oracle->limit = 1 + (uint32_t)rng_below(rng, INSIDE_MAX);
     assert_int_equal(bulkhead_set(bulkhead, &config, false, now_ns, NULL), 0);
   } else if (kind == 1) {
-    bulkhead_forget(bulkhead, writer);
+    bulkhead_forget(bulkhead, 1u << writer);
     oracle_forget(oracle, writer);
   } else if (kind == 2) { // of nobody
     uint32_t mine = 0;
