@@ -109,11 +109,13 @@ static void print_head(const struct client *client, const struct value *status)
   char uptime[DURATION_TEXT_MAX];
   const char *mode = screen_text(status, "mode"), *store = screen_text(status, "store");
   int64_t outbox = value_get_integer(status, "outbox", 0);
+  int64_t attached = value_get_integer(status, "attached_processes", 0);
   duration_brief((int64_t)(value_get_number(status, "uptime_s", 0) * NS_PER_S), uptime);
   printf("nines %s at %s, up %s, mode %s%s%s, store %s%s%s", screen_text(status, "version"), client_where(client),
          uptime, screen_colour(screen_state_colour(mode)), mode, screen_plain(),
          screen_colour(screen_state_colour(store)), store, screen_plain());
   if (outbox) printf(", %lld message%s to deliver", (long long)outbox, outbox == 1 ? "" : "s");
+  if (attached) printf(", %lld process%s attached", (long long)attached, attached == 1 ? "" : "es");
   putchar('\n');
   if (screen_text(status, "store_error")[0]) printf("store: %s\n", screen_text(status, "store_error"));
 }

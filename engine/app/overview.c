@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alert.h"
+#include "clients.h"
 #include "clock.h"
 #include "duration.h"
 #include "flag.h"
@@ -104,6 +105,7 @@ void overview_status(nines *engine, struct pool *pool, struct value *out)
   value_put_text(pool, out, "store", engine->store_failing ? "failing" : "ok");
   if (engine->store_failing) value_put_text(pool, out, "store_error", engine->store_error);
   value_put(pool, out, "outbox", value_integer(letters_pending(engine)));
+  value_put(pool, out, "attached_processes", value_integer(clients_usage(&engine->guards).processes));
   overview_alerts(engine, false, pool, &alerts);
   value_put(pool, out, "alerts", alerts);
   list_paths(engine, pool, out);
