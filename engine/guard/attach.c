@@ -17,7 +17,8 @@
 
 #define NS_PER_S     INT64_C(1000000000)
 #define BEAT_LATE_NS NS_PER_S // an engine whose last beat is older is not there
-#define NAP_NS       INT64_C(200000)
+enum { STRIPE_UNIT = 64 };    // of the offsets in a guard_table
+#define NAP_NS INT64_C(200000)
 
 // One mapping of an engine's arena; the newest is in use.
 struct mapping {
@@ -172,7 +173,9 @@ static int post(struct attachment *attachment, const struct guard_kind *kind, co
     return status_set(status, NINES_ELIMIT, "all %d numbers for threads of processes attached to %s are taken",
                       WRITERS_MAX - WRITER_FIRST, attachment->path);
   struct mail *mail = &mapping->door->mail[number];
-  atomic_store_explicit(&mail->state, MAIL_NONE, memory_order_relaxed);
+  uint32_t serial = (atomic_load_explicit(&mail->state, memory_order_relaxed) & ~(uint32_t)MAIL_STEP) + MAIL_SERIAL;
+  // An exchange: nothing of the new wish is written before the old one is withdrawn.
+  atomic_exchange_explicit(&mail->state, serial + MAIL_NONE, memory_order_acq_rel);
   mail->kind = kind->id;
   snprintf(mail->name, sizeof mail->name, "%s", name);
   mail->config_bytes = 0;
@@ -180,11 +183,11 @@ static int post(struct attachment *attachment, const struct guard_kind *kind, co
     mail->config_bytes = (uint32_t)kind->config_bytes;
     memcpy(mail->config, config, kind->config_bytes);
   }
-  atomic_store_explicit(&mail->state, MAIL_POSTED, memory_order_release);
+  atomic_store_explicit(&mail->state, serial + MAIL_POSTED, memory_order_release);
   arena_ring(mapping->memory);
-  while (atomic_load_explicit(&mail->state, memory_order_acquire) != MAIL_ANSWERED) {
+  while (atomic_load_explicit(&mail->state, memory_order_acquire) != serial + MAIL_ANSWERED) {
     if (clock_now_ns() >= until_ns) {
-      atomic_store_explicit(&mail->state, MAIL_NONE, memory_order_relaxed);
+      atomic_store_explicit(&mail->state, serial + MAIL_NONE, memory_order_relaxed);
       return status_set(status, NINES_ETIMEOUT, "%s: its engine did not answer a wish for %s \"%s\"", attachment->path,
                         kind->noun, name);
     }
@@ -197,19 +200,25 @@ static int post(struct attachment *attachment, const struct guard_kind *kind, co
   return code < 0 ? status_set(status, code, "%s", text) : 0;
 }
 
+static void take_stripes(struct guard *guard, const struct mapping *mapping, const struct guard_table *table)
+{
+  uint32_t stripes = atomic_load_explicit(&mapping->pulse->stripes, memory_order_acquire);
+  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
+    uint64_t place = atomic_load_explicit(&table->stripe[writer], memory_order_acquire);
+    void *stripe = place > 0 ? arena_at(mapping->memory, place * STRIPE_UNIT) : NULL;
+    // The shared one is always there; others may find it meanwhile.
+    if (stripe || writer != WRITER_SHARED) atomic_store_explicit(&guard->stripes[writer], stripe, memory_order_release);
+  }
+  atomic_store_explicit(&guard->stripes_seen, stripes, memory_order_relaxed);
+}
+
 void guard_news(struct guard *guard)
 {
   const struct attachment *attachment = guard->arena->attachment;
   if (!attachment || !guard->table) return;
   uint32_t stripes = atomic_load_explicit(&attachment->mapping->pulse->stripes, memory_order_acquire);
-  if (stripes == guard->stripes_seen) return;
-  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
-    uint64_t place = atomic_load_explicit(&guard->table->stripe[writer], memory_order_acquire);
-    if (place == 0) continue;
-    atomic_store_explicit(&guard->stripes[writer], arena_at(attachment->mapping->memory, place * 64),
-                          memory_order_release);
-  }
-  guard->stripes_seen = stripes;
+  if (stripes != atomic_load_explicit(&guard->stripes_seen, memory_order_relaxed))
+    take_stripes(guard, attachment->mapping, guard->table);
 }
 
 uint32_t attachment_wants(struct guard *guard, uint32_t writer)
@@ -237,17 +246,16 @@ static int bind(struct guard *guard, struct status *status)
       (guard->open_bytes > 0 && !arena_find(memory, kind->id | ARENA_WRITABLE, view_of(guard->name), &open)))
     return status_set(status, NINES_ENOTFOUND, "%s \"%s\" is gone from %s", kind->noun, guard->name, attachment->path);
   char *shared = arena_at(memory, first.offset);
-  for (uint32_t writer = 0; writer < WRITERS_MAX; writer++)
-    atomic_store_explicit(&guard->stripes[writer], NULL, memory_order_relaxed);
-  guard->table = NULL;
-  if (kind->stripe_bytes > 0)
-    guard->table = (struct guard_table *)(void *)(shared + first.size_bytes - sizeof(struct guard_table));
+  struct guard_table *table = NULL;
+  if (kind->stripe_bytes > 0) {
+    table = (struct guard_table *)(void *)(shared + first.size_bytes - sizeof *table);
+    take_stripes(guard, attachment->mapping, table);
+  }
+  guard->table = table;
   guard->open = open.size_bytes > 0 ? arena_at(memory, open.offset) : NULL;
   guard->open_bytes = open.size_bytes;
   guard->shared = shared;
   guard->writers_id = attachment->mapping->writers.id;
-  guard->stripes_seen = UINT32_MAX;
-  guard_news(guard);
   atomic_store_explicit(&guard->bound, true, memory_order_release);
   atomic_store_explicit(&guard->lost_ns, clock_now_ns() + attachment->keep_ns, memory_order_release);
   return 0;

@@ -21,9 +21,10 @@ struct pulse {
   _Atomic uint32_t stripes;             // how many stripes were ever made: a change is news
 };
 
-enum { MAIL_NONE = 0, MAIL_POSTED = 1, MAIL_ANSWERED = 2 };
+// A wish for an object, in the place of the number its process registered with. The state is a serial of the wish and,
+// in its lowest two bits, how far it is: an answer that comes too late is none to the next wish.
+enum { MAIL_NONE = 0, MAIL_POSTED = 1, MAIL_ANSWERED = 2, MAIL_STEP = 3, MAIL_SERIAL = 4 };
 
-// A wish for an object, in the place of the number its process registered with.
 struct mail {
   _Alignas(64) _Atomic uint32_t state;
   uint32_t kind;

@@ -84,7 +84,7 @@ void clients_tell(struct clients *clients)
 
 // --- wishes
 
-static void answer(struct clients *clients, struct mail *mail, int code, const char *text)
+static void answer(struct clients *clients, struct mail *mail, uint32_t posted, int code, const char *text)
 {
   if (code < 0)
     clients->refused++;
@@ -95,9 +95,9 @@ static void answer(struct clients *clients, struct mail *mail, int code, const c
   if (size >= sizeof mail->text) size = sizeof mail->text - 1;
   memcpy(mail->text, text, size);
   mail->text[size] = '\0';
-  uint32_t posted = MAIL_POSTED; // or its number was set free meanwhile
-  atomic_compare_exchange_strong_explicit(&mail->state, &posted, MAIL_ANSWERED, memory_order_release,
-                                          memory_order_relaxed);
+  // Unless its client has given up waiting.
+  atomic_compare_exchange_strong_explicit(&mail->state, &posted, posted - MAIL_POSTED + MAIL_ANSWERED,
+                                          memory_order_release, memory_order_relaxed);
 }
 
 static int grant(struct nines_arena *arena, const struct mail *wish, struct status *status)
@@ -125,10 +125,16 @@ static void read_mail(struct nines_arena *arena, uint32_t writer)
   struct clients *clients = arena->clients;
   struct mail *mail = &clients->door->mail[writer], wish;
   struct status status = { 0 };
-  if (atomic_load_explicit(&mail->state, memory_order_acquire) != MAIL_POSTED) return;
-  memcpy((void *)&wish, mail, sizeof wish); // it may change under our eyes
+  uint32_t state = atomic_load_explicit(&mail->state, memory_order_acquire);
+  if ((state & MAIL_STEP) != MAIL_POSTED) return;
+  memcpy((void *)&wish, mail, sizeof wish);
+  // It may have changed under our eyes: then it is no wish of anybody's.
+  uint32_t posted = state;
+  if (!atomic_compare_exchange_strong_explicit(&mail->state, &posted, state, memory_order_acq_rel,
+                                               memory_order_relaxed))
+    return;
   int code = grant(arena, &wish, &status);
-  answer(clients, mail, code, status.text);
+  answer(clients, mail, state, code, status.text);
 }
 
 static void grant_stripe(struct nines_arena *arena, uint32_t writer)

@@ -78,16 +78,18 @@ struct guard_table {
   _Atomic uint32_t stripe[WRITERS_MAX];
 };
 
+// Loads of the atomic fields are plain moves on x86: they change only while an attached handle is bound, under the eyes
+// of threads that ask.
 struct guard {
-  void *shared;            // the first part
-  uint64_t writers_id;     // of arena->writers
-  _Atomic int64_t lost_ns; // attached: from then on the engine counts as gone; INT64_MAX: never
+  _Atomic(void *) shared;      // the first part
+  _Atomic uint64_t writers_id; // of arena->writers
+  _Atomic int64_t lost_ns;     // attached: from then on the engine counts as gone; INT64_MAX: never
   _Atomic(void *) stripes[WRITERS_MAX];
   void *open; // the second part; NULL: none
   size_t open_bytes;
-  struct guard_table *table; // NULL: none
-  uint32_t stripes_seen;     // attached: of pulse.stripes
-  int lost;                  // attached: NINES_LOST_*
+  _Atomic(struct guard_table *) table; // NULL: none
+  _Atomic uint32_t stripes_seen;       // attached: of pulse.stripes
+  int lost;                            // attached: NINES_LOST_*
   // Attached: until the engine has made the parts, and `bound` is set, memory of our own stands in for them.
   char *scratch;
   _Atomic bool bound;
