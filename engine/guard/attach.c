@@ -34,7 +34,7 @@ struct attachment {
   struct mapping *mapping;  // NULL: none yet
   char *path;
   int64_t wait_ns, keep_ns;
-  int64_t looked_ns; // by the fold
+  bool without_engine;
 };
 
 static struct attachment *attachment_of(const struct nines_arena *arena)
@@ -124,10 +124,11 @@ int nines_attach(nines_arena **out, const char *path, const nines_attach_config 
   attachment->path = mem_must_copy(path);
   attachment->wait_ns = given.wait_ns < 0 ? 0 : given.wait_ns > 0 ? given.wait_ns : NS_PER_S;
   attachment->keep_ns = given.keep_ns > 0 ? given.keep_ns : 10 * NS_PER_S;
+  attachment->without_engine = given.without_engine != 0;
   guards_init(&attachment->arena, NULL, NULL, rng_system_seed(), clock_now_ns());
   attachment->arena.attachment = attachment;
   code = wait_for_engine(attachment, &status);
-  if (code == NINES_ENOTFOUND && given.without_engine) code = 0;
+  if (code == NINES_ENOTFOUND && attachment->without_engine) code = 0;
   if (code < 0) {
     if (error && error_size) snprintf(error, error_size, "%s", status.text);
     attachment_close(&attachment->arena);
@@ -160,6 +161,16 @@ bool guard_look(struct guard *guard, int64_t now_ns)
 }
 
 // --- wishes
+
+static int await_beat(const struct attachment *attachment, int64_t until_ns, struct status *status)
+{
+  while (!attachment->mapping || !beats(attachment->mapping->pulse, BEAT_LATE_NS)) {
+    if (clock_now_ns() >= until_ns || !attachment->mapping)
+      return status_set(status, NINES_ETIMEOUT, "%s: its engine is gone: start it", attachment->path);
+    nap();
+  }
+  return 0;
+}
 
 // Asks the engine for the object, with settings of all of kind->config_bytes or NULL, and waits for its answer until
 // then. TIMEOUT: none came.
@@ -320,14 +331,13 @@ int attachment_get(struct nines_arena *arena, const struct guard_kind *kind, con
   int code = guard ? 0 : handle(arena, kind, name, config, &guard, status);
   if (code < 0) return code;
   if (config) remember(guard, config);
-  if (!attachment->mapping || !beats(attachment->mapping->pulse, BEAT_LATE_NS)) {
-    *out = guard; // answers by its default until the engine is there
-    return 0;
-  }
-  code = post(attachment, kind, name, guard->wish, clock_now_ns() + attachment->wait_ns, status);
+  int64_t until_ns = clock_now_ns() + attachment->wait_ns;
+  code = await_beat(attachment, until_ns, status);
+  if (code == 0) code = post(attachment, kind, name, guard->wish, until_ns, status);
   if (code == 0) code = bind(guard, status);
-  if (code == NINES_ETIMEOUT) code = 0; // as without an engine
-  if (code < 0 && made) return code;    // the handle stays, for another _get
+  // It answers by its default until the engine is there, and a fold has found it.
+  if (code == NINES_ETIMEOUT && attachment->without_engine) code = 0;
+  if (code < 0 && made) return code; // the handle stays, for another _get
   *out = guard;
   return code;
 }

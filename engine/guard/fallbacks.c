@@ -74,6 +74,7 @@ void nines_fallback_call(nines_fallback *fallback, int64_t now_ns)
 
 nines_permit nines_fallback_enter(nines_fallback *fallback, int64_t now_ns)
 {
+  if (guard_lost(&fallback->guard, now_ns)) return guard_lost_permit(&fallback->guard, now_ns);
   struct fallback_view view = view_of_fallback(&fallback->guard);
   return fallback_enter(&view, guard_writer(&fallback->guard), writers_process(fallback->guard.arena->writers), now_ns);
 }

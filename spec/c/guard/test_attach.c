@@ -350,6 +350,52 @@ static bool is_open(void *breaker)
   return nines_breaker_state(breaker) == NINES_BREAKER_OPEN;
 }
 
+// Whatever is asked of objects that no engine has made comes back, and counts nothing.
+static void use_unbound(nines_arena *arena, int64_t now_ns)
+{
+  nines_bulkhead *bulkhead;
+  nines_adaptive_limit *limit;
+  nines_shedder *shedder;
+  nines_retry *retry;
+  nines_timeout *timeout;
+  nines_fallback *fallback;
+  nines_canary *canary;
+  nines_fault *fault;
+  nines_counter *counter;
+  nines_histogram *histogram;
+  assert_int_equal(nines_bulkhead_get(arena, "b", NULL, &bulkhead), 0);
+  assert_int_equal(nines_adaptive_limit_get(arena, "a", NULL, &limit), 0);
+  assert_int_equal(nines_shedder_get(arena, "s", NULL, &shedder), 0);
+  assert_int_equal(nines_retry_get(arena, "r", NULL, &retry), 0);
+  assert_int_equal(nines_timeout_get(arena, "t", NULL, &timeout), 0);
+  assert_int_equal(nines_fallback_get(arena, "f", NULL, &fallback), 0);
+  assert_int_equal(nines_canary_get(arena, "c", NULL, &canary), 0);
+  assert_int_equal(nines_fault_get(arena, "p", &fault), 0);
+  assert_int_equal(nines_counter_get(arena, "n", &counter), 0);
+  assert_int_equal(nines_histogram_get(arena, "h", 0, &histogram), 0);
+  nines_permit permit = nines_bulkhead_enter(bulkhead, now_ns);
+  assert_true(nines_permitted(permit));
+  nines_bulkhead_leave(bulkhead, permit, now_ns);
+  assert_int_equal(nines_bulkhead_inside(bulkhead), 0);
+  nines_adaptive_limit_done(limit, nines_adaptive_limit_ask(limit, now_ns), NINES_SUCCESS, now_ns);
+  nines_shedder_done(shedder, nines_shedder_ask(shedder, NINES_SHEDDABLE, now_ns), NINES_SUCCESS, now_ns);
+  nines_shedder_load(shedder, 1);
+  nines_shedder_put(shedder, 50);
+  nines_retry_call(retry, now_ns);
+  nines_retry_next(retry, 1, now_ns);
+  assert_true(nines_timeout_deadline(timeout, 0, now_ns) > now_ns);
+  nines_timeout_done(timeout, 1);
+  nines_fallback_call(fallback, now_ns);
+  nines_fallback_leave(fallback, nines_fallback_enter(fallback, now_ns));
+  nines_canary_begin(canary, now_ns);
+  nines_canary_record(canary, NINES_CANARY, NINES_FAILURE, NS_PER_MS);
+  assert_int_equal(nines_fault_ask(fault, NULL, now_ns).kind, NINES_FAULT_NONE);
+  nines_fault_heal(fault);
+  nines_counter_add(counter, 1, now_ns);
+  nines_histogram_record(histogram, NS_PER_MS);
+  assert_int_equal(nines_histogram_read(histogram, 0.5), -1);
+}
+
 static void without_an_engine(void **state)
 {
   (void)state;
@@ -383,6 +429,7 @@ static void without_an_engine(void **state)
   }
   assert_true(nines_limiter_ask(limiter, 1, now_ns) < 0);
   assert_int_equal(nines_flag_on(flag, now_ns), 1);
+  use_unbound(arena, now_ns);
 
   struct engine engine;
   engine_start(&engine);
