@@ -60,7 +60,7 @@ struct nines_clock {
  * old_size 0: a new block) to new_size, or frees it and returns NULL when new_size is 0; NULL otherwise means that
  * there is no memory, and the block stays. old_size is what was asked for; blocks are aligned to 16 bytes. It is called
  * from any thread at any time, also at the end of threads, and must not call nines. Scripts' memory comes from it too;
- * not from it come mapped files, thread stacks, and what libuv, SQLite, libcurl and libyaml allocate for themselves. */
+ * mapped files, thread stacks and what libuv, SQLite, libcurl and the like take for themselves do not. */
 typedef void *nines_allocator(void *userdata, void *ptr, size_t old_size, size_t new_size);
 NINES_API int nines_set_allocator(nines_allocator *allocator, void *userdata);
 
@@ -71,7 +71,7 @@ typedef struct nines_effect {
   const char *kind;    /* "page", "notify", "deploy", "rollback", "current" or "exec" */
   const char *target;  /* the notifier ("host": no route takes it); the service; the program */
   const char *subject; /* the title; the version that shall run; the words of the command; "" of current */
-  const char *details; /* a JSON object: of pages and notifications what a webhook gets (docs/operations.md); else
+  const char *details; /* a JSON object: of pages and notifications what a webhook gets (docs/http.md); else
                           "service", "from", "to", "reason" or "argv", "input" */
   int64_t timeout_ns;  /* without an answer for so long it has failed */
   uint32_t attempt;    /* from 1; above it only for pages and notifications */
@@ -107,9 +107,9 @@ typedef struct nines_config {
    * system's. Files, sockets and commands keep the system's time too, their timeouts included. */
   nines_clock *clock;
   /* Called by nines_turn alone, on the engine's thread: do `effect`, or begin it. 0: nines_effect_done tells how it
-   * went, from within this call or later; NINES_E*: as if answered so at once. Any call but nines_close is fine in it.
-   * NULL: the engine acts by nines.yaml. With it messages that no route takes go to the notifier "host" and services
-   * need no deploy command. In observe mode nothing is asked for. */
+   * went, from within this call or later; NINES_E*: as if answered so at once. Any call but nines_turn and nines_close
+   * is fine in it. NULL: the engine acts by nines.yaml. With it messages that no route takes go to the notifier "host"
+   * and services need no deploy command. In observe mode nothing is asked for. */
   int (*on_effect)(void *userdata, const nines_effect *effect);
   unsigned effects; /* which go to on_effect: a sum of NINES_EFFECT_*; 0: all */
 } nines_config;
@@ -126,7 +126,8 @@ NINES_API void nines_close(nines *engine);
  * takes; the beat comes every 50 ms anyhow). Returns 1 when nines_stop was asked and everything is drained, else 0 or
  * an error. */
 NINES_API int nines_turn(nines *engine, int64_t wait_max_ns);
-/* A file descriptor that becomes readable when nines_turn has something to do: for a host's own loop. */
+/* A file descriptor that becomes readable when nines_turn(engine, 0) has something to do: for a host's own loop. With a
+ * clock of the host's, beats are due when that clock says so, which no descriptor can tell. */
 NINES_API int nines_fd(const nines *engine);
 NINES_API void nines_stop(nines *engine);                  /* [any] asks nines_turn to drain and return 1 */
 NINES_API void nines_reload(nines *engine);                /* [any] reads configuration and policies again */

@@ -31,6 +31,9 @@ struct message {
 
 struct door_command {
   const char *id;          // file name for the helper's status; unique for ever
+  const char *kind;        // "deploy", "rollback", "current", "exec"
+  const char *target;      // the service; the program
+  const char *subject;     // the version that shall run; the words of the command; may be NULL
   const char *const *argv; // NULL-terminated
   const char *const *env;  // NULL-terminated, may be NULL
   struct view input;

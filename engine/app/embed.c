@@ -3,9 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "live.h"
+#include "check.h"
+#include "live_host.h"
 #include "mem.h"
 #include "path.h"
+#include "service.h"
+
+enum { VERSION_BYTES_MAX = 200 };
 
 static void on_event(void *userdata, const struct event *event)
 {
@@ -21,8 +25,15 @@ static void on_log(void *userdata, const char *level, const char *text)
   config->on_log(config->userdata, line);
 }
 
+static int on_effect(void *userdata, const nines_effect *effect)
+{
+  const nines_config *config = userdata;
+  return config->on_effect(config->userdata, effect);
+}
+
 int nines_open(nines **out, const nines_config *config, char *error, size_t error_size)
 {
+  static const unsigned all = NINES_EFFECT_PAGES | NINES_EFFECT_DEPLOYS | NINES_EFFECT_COMMANDS;
   struct status status = { 0 };
   struct live *live = NULL;
   *out = NULL;
@@ -33,6 +44,11 @@ int nines_open(nines **out, const nines_config *config, char *error, size_t erro
                               .observe = copy->observe != 0,
                               .on_event = on_event,
                               .on_log = copy->on_log ? on_log : NULL,
+                              .clock = copy->clock,
+                              .on_effect = on_effect,
+                              .hosted = !copy->on_effect ? 0
+                                        : copy->effects  ? copy->effects & all
+                                                         : all,
                               .userdata = copy };
   int code = live_open(&live, &host, &status);
   if (code < 0) {
@@ -88,13 +104,37 @@ int nines_load(nines *engine, const char *path)
   struct view name = view_of(slash ? slash + 1 : path);
   live_input(live, (struct input){ .kind = INPUT_SOURCE, .name = name, .body = { text, size } });
   live_input(live, (struct input){ .kind = INPUT_RELOAD });
-  mem_free(text);
+  mem_free(map_get(&live->loaded, name));
+  CHECK(map_put(&live->loaded, name, text) == 0);
   for (uint32_t i = 0; i < scripts_count(engine->scripts); i++) {
     struct script_info info;
     if (scripts_info(engine->scripts, i, &info) && view_is(name, info.file) && info.error[0])
       return status_set(&engine->status, NINES_ESCRIPT, "%s", info.error);
   }
   return 0;
+}
+
+int nines_effect_done(nines *engine, const char *id, int code, const char *sentence)
+{
+  return live_host_answer(live_of(engine)->host, id, code, sentence);
+}
+
+int nines_deployed(nines *engine, const char *service, const char *version)
+{
+  struct live *live = live_of(engine);
+  struct buf arguments = { 0 };
+  if (!service[0] || !version[0] || strlen(version) > VERSION_BYTES_MAX)
+    return status_set(&engine->status, NINES_EINVAL, "a service has a name, and a version 1 to %d bytes",
+                      VERSION_BYTES_MAX);
+  buf_text(&arguments, "{\"actor\":\"host\",\"record\":true,\"service\":");
+  buf_json_text(&arguments, view_of(service));
+  buf_text(&arguments, ",\"version\":");
+  buf_json_text(&arguments, view_of(version));
+  buf_byte(&arguments, '}');
+  live_input(live, (struct input){ .kind = INPUT_CALL, .name = view_of("deploy"), .body = buf_view(&arguments) });
+  buf_free(&arguments);
+  if (live->in_turn) return 0;                                                    // it waits for the end of the turn
+  return service_get(engine, service, &engine->status) ? 0 : engine->status.code; // for the sentence
 }
 
 nines_arena *nines_arena_of(nines *engine)

@@ -196,6 +196,7 @@ int engine_open(nines **out, const struct engine_config *config, struct status *
   engine->replay = config->replay;
   engine->virtual_time = config->virtual_time;
   engine->simulated = config->simulated;
+  engine->hosted = config->hosted;
   engine->observe = config->settings->observe;
   engine->now_ns = engine->started_ns = config->now_ns;
   engine->wall_ns = config->wall_ns;

@@ -46,6 +46,7 @@ struct engine_config {
   bool replay;            // beats carry observations that are not in the meters yet
   const char *arena_path; // NULL: anonymous
   bool attachable;        // other processes may attach to the arena
+  unsigned hosted;        // NINES_EFFECT_*: what the door takes without nines.yaml saying how
   int64_t now_ns, wall_ns;
 };
 
@@ -54,6 +55,7 @@ struct nines {
   struct door door;
   uint64_t seed;
   bool replay, observe, virtual_time, simulated;
+  unsigned hosted;
   int64_t now_ns, wall_ns; // of the turn
   int64_t started_ns;
 

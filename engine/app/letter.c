@@ -19,6 +19,8 @@
 #define GIVE_UP_NS       (24 * NS_PER_H)
 #define REPEAT_NS        (60 * NS_PER_S)
 
+static const char host[] = "host"; // where messages go that no route takes, when a host delivers them
+
 enum letter_state { LETTER_WAITING, LETTER_SENDING, LETTER_SENT };
 
 struct letter {
@@ -85,8 +87,10 @@ static bool must_wait(const struct letter *letter)
   return false;
 }
 
-static bool is_alertmanager(const struct letter *letter)
+// Alertmanager; a host that delivers in its place remembers.
+static bool forgets(const struct letter *letter)
 {
+  if (letter->engine->hosted & NINES_EFFECT_PAGES) return false;
   const struct notifier_settings *notifier = settings_notifier(letter->engine->settings, letter->message.notifier);
   return notifier && notifier->type == NOTIFIER_ALERTMANAGER;
 }
@@ -136,8 +140,7 @@ static void delivered(nines *engine, struct letter *letter)
   if (first) letter_publish(letter, "notify.delivered", NULL);
   if (strcmp(letter->message.status, "firing") == 0) {
     letter_save(letter);
-    if (is_alertmanager(letter) && !letter->superseded)
-      engine_timer_set(engine, &letter->timer, engine->now_ns + REPEAT_NS);
+    if (forgets(letter) && !letter->superseded) engine_timer_set(engine, &letter->timer, engine->now_ns + REPEAT_NS);
   } else {
     if (letter->message.alert[0]) forget_firing(engine, letter->message.alert, letter->message.notifier);
     letter_forget(letter);
@@ -259,6 +262,12 @@ static uint32_t letter_write(nines *engine, const char *notifier, const struct l
   return 1;
 }
 
+// The host is somebody to write to, also by name.
+static bool is_host(const nines *engine, const char *notifier)
+{
+  return engine->hosted & NINES_EFFECT_PAGES && strcmp(notifier, host) == 0;
+}
+
 static bool has_word(const char *words, const char *word)
 {
   size_t size = strlen(word);
@@ -270,7 +279,8 @@ static bool has_word(const char *words, const char *word)
 uint32_t letters_write(nines *engine, const struct letter_draft *draft)
 {
   const struct settings *settings = engine->settings;
-  if (draft->to && settings_notifier(settings, draft->to)) return letter_write(engine, draft->to, draft);
+  if (draft->to && (settings_notifier(settings, draft->to) || is_host(engine, draft->to)))
+    return letter_write(engine, draft->to, draft);
   if (draft->to)
     engine_log(engine, "error", "there is no notifier \"%s\" in nines.yaml; sent by the routes instead", draft->to);
   uint32_t written = 0;
@@ -286,6 +296,7 @@ uint32_t letters_write(nines *engine, const struct letter_draft *draft)
       }
     if (!route->go_on) break;
   }
+  if (told.count == 0 && is_host(engine, host)) written = letter_write(engine, host, draft);
   map_fini(&told);
   return written;
 }
@@ -339,7 +350,7 @@ static void load_letter(void *userdata, const char *id, struct view json)
   letter->superseded = value_get_bool(&document, "superseded", false);
   letter->state = value_get_bool(&document, "sent", false) ? LETTER_SENT : LETTER_WAITING;
   CHECK(map_put(&engine->outbox, view_of(letter->id), letter) == 0);
-  if (letter->state == LETTER_WAITING || (is_alertmanager(letter) && !letter->superseded))
+  if (letter->state == LETTER_WAITING || (forgets(letter) && !letter->superseded))
     engine_timer_set(engine, &letter->timer, engine->now_ns);
   pool_fini(&pool);
 }

@@ -18,6 +18,7 @@
 #include "clients.h"
 #include "clock.h"
 #include "duration.h"
+#include "live_host.h"
 #include "mem.h"
 #include "path.h"
 
@@ -43,55 +44,6 @@ void live_log(struct live *live, const char *level, const char *format, ...)
   }
   char time[CLOCK_TEXT_MAX];
   fprintf(stderr, "%s %-5s %s\n", clock_format(live->clock->wall_ns(live->clock), time), level, text);
-}
-
-// --- recording
-
-static void record_into(struct recorder *recorder, struct input_clock *clock, const struct input *input)
-{
-  struct buf out = { 0 };
-  if (!recorder) return;
-  input_encode(input, clock, &out);
-  recorder_append(recorder, (uint8_t)input->kind, buf_view(&out));
-  buf_free(&out);
-}
-
-// What makes a segment readable by itself: seed and mode, the numbers of paths, the texts of policies.
-static void begin_segment(void *userdata, struct recorder *recorder)
-{
-  struct live *live = userdata;
-  struct input_clock *clock = recorder == live->seconds ? &live->seconds_clock : &live->beats_clock;
-  *clock = (struct input_clock){ 0 };
-  if (!live->engine) return; // the very first: START is recorded as an input
-  struct input base = { .now_ns = live->engine->now_ns, .wall_ns = live->engine->wall_ns, .code = INPUT_PREAMBLE };
-  size_t at = 0;
-  for (struct map_entry *entry; (entry = map_next(&live->sources, &at));) {
-    struct input input = base;
-    input.kind = INPUT_SOURCE;
-    input.name = view_of(entry->key);
-    input.body = view_of(entry->value);
-    record_into(recorder, clock, &input);
-  }
-  struct input reload = base;
-  reload.kind = INPUT_RELOAD;
-  record_into(recorder, clock, &reload);
-  for (uint32_t i = 0; i < live->engine->path_count; i++) {
-    struct buf body = { 0 };
-    beat_declaration(live->engine->path_index[i], &body);
-    struct input input = base;
-    input.kind = INPUT_CALL;
-    input.name = view_of("path.declare");
-    input.body = buf_view(&body);
-    record_into(recorder, clock, &input);
-    buf_free(&body);
-  }
-}
-
-void live_record(struct live *live, struct input *input)
-{
-  input->now_ns = live->clock->now_ns(live->clock);
-  input->wall_ns = live->clock->wall_ns(live->clock);
-  record_into(live->beats, &live->beats_clock, input);
 }
 
 // --- inputs
@@ -163,19 +115,9 @@ static void check_clock(struct live *live)
 
 static void each_second(struct live *live, int64_t now_ns, int64_t wall_ns)
 {
-  struct status status = { 0 };
   live->second_wall_ns = wall_ns;
   check_clock(live);
-  if (!live->seconds) return;
-  struct buf body = { 0 };
-  engine_collect_second(live->engine, &body);
-  if (body.size) {
-    struct input input = { .kind = INPUT_BEAT, .now_ns = now_ns, .wall_ns = wall_ns, .body = buf_view(&body) };
-    record_into(live->seconds, &live->seconds_clock, &input);
-  }
-  if (recorder_flush(live->seconds, now_ns, wall_ns, &status) < 0)
-    live_log(live, "error", "recording: %s", status.text);
-  buf_free(&body);
+  live_record_second(live, now_ns, wall_ns);
 }
 
 void live_declare_path(struct live *live, const char *name)
@@ -207,10 +149,8 @@ static void on_ring(void *userdata, const char *path)
   meet_paths(live);
 }
 
-static void on_beat(void *userdata)
+static void beat(struct live *live)
 {
-  struct live *live = userdata;
-  struct status status = { 0 };
   int64_t now_ns = live->clock->now_ns(live->clock), wall_ns = live->clock->wall_ns(live->clock);
   int64_t late_ns = live->last_beat_ns ? now_ns - live->last_beat_ns - BEAT_NS : 0;
   live->last_beat_ns = now_ns;
@@ -218,11 +158,26 @@ static void on_beat(void *userdata)
   buf_clear(&live->beat);
   engine_collect(live->engine, now_ns, &live->beat);
   live_input(live, (struct input){ .kind = INPUT_BEAT, .body = buf_view(&live->beat) });
+  live_host_beat(live->host);
   meet_paths(live);
   tell_routes(live);
-  if (live->beats && recorder_flush(live->beats, now_ns, wall_ns, &status) < 0)
-    live_log(live, "error", "recording: %s", status.text);
+  live_record_flush(live, now_ns, wall_ns);
   if (wall_ns / NS_PER_S != live->second_wall_ns / NS_PER_S) each_second(live, now_ns, wall_ns);
+}
+
+static void on_tick(void *userdata)
+{
+  struct live *live = userdata;
+  if (!live->config.clock) beat(live); // else the tick has only ended the wait: live_turn looks at the host's clock
+}
+
+// One beat, however many are due, on the grid of the first.
+static void keep_time(struct live *live)
+{
+  int64_t now_ns = live->clock->now_ns(live->clock), late_ns = now_ns - live->next_beat_ns;
+  if (late_ns < 0) return;
+  live->next_beat_ns += (late_ns / BEAT_NS + 1) * BEAT_NS;
+  beat(live);
 }
 
 static void on_wake(void *userdata)
@@ -249,22 +204,10 @@ static void on_signal(void *userdata, int signal)
     live_stop(live);
 }
 
-// Decisions go into the recording beside the inputs, so that a replay can say where it differs.
-static void record_event(struct live *live, const struct event *event)
-{
-  struct buf out = { 0 };
-  if (!live->beats) return;
-  buf_add(&out, event->topic, strlen(event->topic) + 1);
-  buf_add(&out, event->name, strlen(event->name) + 1);
-  buf_add(&out, event->json, strlen(event->json) + 1);
-  recorder_append(live->beats, RECORDED_EVENT, buf_view(&out));
-  buf_free(&out);
-}
-
 static void on_event(void *userdata, const struct event *event)
 {
   struct live *live = userdata;
-  record_event(live, event);
+  live_record_event(live, event);
   api_event(live, event);
   if (live->config.on_event) live->config.on_event(live->config.userdata, event);
 }
@@ -277,32 +220,11 @@ static int make_dir(const char *dir, struct status *status)
   return status_set(status, NINES_EIO, "cannot make or write the data directory %s: %m", dir);
 }
 
-static char *in_data(const struct live *live, const char *name)
+char *live_in_data(const struct live *live, const char *name)
 {
   struct buf path = { 0 };
   buf_printf(&path, "%s/%s", live->settings->data, name);
   return path.data;
-}
-
-static int open_recorders(struct live *live, struct status *status)
-{
-  struct status notice = { 0 };
-  int64_t now_ns = live->clock->now_ns(live->clock), wall_ns = live->clock->wall_ns(live->clock);
-  char *dir = in_data(live, "recording");
-  struct recorder_config beats = { .dir = dir,
-                                   .prefix = "beats",
-                                   .total_bytes = (size_t)live->settings->record_bytes_max,
-                                   .on_segment = begin_segment,
-                                   .userdata = live };
-  struct recorder_config seconds = beats;
-  seconds.prefix = "seconds";
-  int code = recorder_open(&live->beats, &beats, now_ns, wall_ns, &notice, status);
-  if (code == 0 && notice.text[0]) live_log(live, "warn", "%s", notice.text);
-  notice.text[0] = '\0';
-  if (code == 0) code = recorder_open(&live->seconds, &seconds, now_ns, wall_ns, &notice, status);
-  if (code == 0 && notice.text[0]) live_log(live, "warn", "%s", notice.text);
-  mem_free(dir);
-  return code;
 }
 
 static int open_data(struct live *live, struct status *status)
@@ -315,14 +237,12 @@ static int open_data(struct live *live, struct status *status)
   code = store_open(&live->store, &store, &notice, status);
   if (code < 0) return code;
   if (notice.text[0]) live_log(live, "warn", "%s", notice.text);
-  return open_recorders(live, status);
+  return live_record_open(live, status);
 }
 
 static int open_effects(struct live *live, struct status *status)
 {
-  char *dir = live->dir ? in_data(live, "commands") : mem_must_copy("/tmp");
-  int code = commander_open(&live->commander, live->loop, dir, status);
-  mem_free(dir);
+  int code = live->dir ? live_commander(live, status) : 0;
   if (code < 0) return code;
   live->fetcher = fetcher_open(live->loop);
   live->courier = courier_open(live->loop, live->fetcher, live->commander, live_delivered, live);
@@ -331,12 +251,14 @@ static int open_effects(struct live *live, struct status *status)
 
 static int open_engine(struct live *live, struct status *status)
 {
-  char *arena = live->dir ? in_data(live, "arena") : NULL;
+  char *arena = live->dir ? live_in_data(live, "arena") : NULL;
   struct engine_config config = { .settings = live->settings,
                                   .door = live_door(live),
                                   .seed = live->seed,
                                   .arena_path = arena,
-                                  .attachable = true,
+                                  .attachable = !live->config.clock,
+                                  .hosted = live->config.hosted,
+                                  .virtual_time = live->config.clock,
                                   .now_ns = live->clock->now_ns(live->clock),
                                   .wall_ns = live->clock->wall_ns(live->clock) };
   int code = engine_open(&live->engine, &config, status);
@@ -353,7 +275,7 @@ static int open_engine(struct live *live, struct status *status)
 static int open_ears(struct live *live, struct status *status)
 {
   if (!live->dir) return 0;
-  char *socket = in_data(live, "nines.sock");
+  char *socket = live_in_data(live, "nines.sock");
   struct serve_config serve = {
     .address = live->settings->listen, .socket = socket, .handle = api_handle, .userdata = live
   };
@@ -361,7 +283,9 @@ static int open_ears(struct live *live, struct status *status)
   mem_free(socket);
   if (code < 0) return code;
   live_public_url(live);
-  if (live->settings->statsd) {
+  if (live->settings->statsd && live->config.clock)
+    live_log(live, "warn", "statsd is off: its time is the system's, and this engine's is its host's");
+  else if (live->settings->statsd) {
     struct statsd_config statsd = { .address = live->settings->statsd,
                                     .series = live->series,
                                     .now_ns = clock_coarse_ns };
@@ -385,8 +309,9 @@ static int open_signals(struct live *live, struct status *status)
 static void start_input(struct live *live)
 {
   struct buf body = { 0 };
-  buf_printf(&body, "{\"seed\":\"%llu\",\"observe\":%s,\"version\":\"%s\"}", (unsigned long long)live->seed,
-             live->engine->observe ? "true" : "false", NINES_VERSION);
+  buf_printf(&body, "{\"seed\":\"%llu\",\"observe\":%s,\"hosted\":%u,\"version\":\"%s\"}",
+             (unsigned long long)live->seed, live->engine->observe ? "true" : "false", live->config.hosted,
+             NINES_VERSION);
   live_input(live, (struct input){ .kind = INPUT_START, .body = buf_view(&body) });
   buf_free(&body);
 }
@@ -407,10 +332,11 @@ static int open_all(struct live *live, struct status *status)
   code = live_sources(live, status);
   if (code < 0) return code;
   code = live_watch(live, status);
-  if (code == 0 && arena_path(live->engine->arena))
+  if (code == 0 && arena_path(live->engine->arena) && !live->config.clock)
     code = loop_watch(live->loop, arena_path(live->engine->arena), NS_PER_MS, on_ring, live, &live->door, status);
   if (code < 0) return code;
-  return loop_every(live->loop, BEAT_NS, BEAT_NS, on_beat, live) ? 0
+  live->next_beat_ns = live->clock->now_ns(live->clock) + BEAT_NS;
+  return loop_every(live->loop, BEAT_NS, BEAT_NS, on_tick, live) ? 0
                                                                  : status_set(status, NINES_ENOMEM, "out of memory");
 }
 
@@ -419,7 +345,8 @@ int live_open(struct live **out, const struct live_config *config, struct status
   struct live *live = mem_must(sizeof *live);
   *out = NULL;
   live->config = *config;
-  live->clock = clock_system_open();
+  live->clock = config->clock ? config->clock : clock_system_open();
+  live->host = live_host_open(live);
   live->seed = config->seed ? config->seed : rng_system_seed();
   list_init(&live->queue);
   list_init(&live->tickets);
@@ -438,6 +365,7 @@ int live_open(struct live **out, const struct live_config *config, struct status
     free(absolute);
   }
   int code = open_all(live, status);
+  if (code == 0) code = loop_turn(live->loop, 0); // from now on the loop's descriptor tells
   if (code < 0) {
     live_close(live);
     return code;
@@ -452,13 +380,12 @@ void live_close(struct live *live)
   if (live->statsd) statsd_close(live->statsd);
   api_close(live);
   if (live->serve) serve_close(live->serve);
-  if (live->engine) on_beat(live); // what was observed last belongs to this life's recording
+  if (live->engine) beat(live); // what was observed last belongs to this life's recording
   api_fini(live);
   engine_close(live->engine);
   live->engine = NULL;
   live_door_close(live);
   if (live->fetcher) fetcher_close(live->fetcher);
-  if (live->commander) commander_close(live->commander);
   if (live->courier) courier_close(live->courier);
   if (live->store) store_close(live->store);
   recorder_close(live->beats);
@@ -466,6 +393,7 @@ void live_close(struct live *live)
   live_files_close(live);
   if (live->series) series_close(live->series);
   if (live->loop) loop_close(live->loop);
+  live_host_close(live->host);
   list_each (node, &live->queue) {
     struct live_input *queued = list_entry(node, struct live_input, node);
     mem_free(queued->name);
@@ -475,7 +403,7 @@ void live_close(struct live *live)
   observations_fini(&live->observations);
   buf_free(&live->beat);
   settings_free(live->settings);
-  clock_system_close(live->clock);
+  if (!live->config.clock) clock_system_close(live->clock);
   mem_free(live->dir);
   mem_free(live);
 }
@@ -503,8 +431,10 @@ int live_turn(struct live *live, int64_t wait_max_ns)
 {
   int code = loop_turn(live->loop, wait_max_ns);
   if (code < 0) return code;
+  if (live->config.clock) keep_time(live);
+  live_host_turn(live->host);
   if (!atomic_load(&live->stop_asked)) return 0;
-  int64_t now_ns = live->clock->now_ns(live->clock);
+  int64_t now_ns = clock_now_ns(); // what is drained takes real time
   if (!live->stopping) {
     live->stopping = true;
     live->stop_deadline_ns = now_ns + STOP_NS;

@@ -2,7 +2,7 @@
 //
 // live_open reads the project, takes up what an earlier life left, and listens; live_turn runs the loop. All inputs
 // pass live_input, which records them before the engine sees them. Parts with many routes are in api.c, effects in
-// live_door.c, files in live_files.c.
+// live_door.c (those of a host in live_host.c), files in live_files.c, the recording in live_record.c.
 #ifndef NINES_APP_LIVE_H
 #define NINES_APP_LIVE_H
 
@@ -26,6 +26,9 @@ struct live_config {
   bool signals;    // SIGTERM and SIGINT stop, SIGHUP reloads: for the daemon, not for embedding
   void (*on_event)(void *userdata, const struct event *event);
   void (*on_log)(void *userdata, const char *level, const char *text);
+  struct nines_clock *clock; // NULL: the system's
+  int (*on_effect)(void *userdata, const struct nines_effect *effect);
+  unsigned hosted; // NINES_EFFECT_* that go to on_effect
   void *userdata;
 };
 
@@ -42,10 +45,12 @@ struct live {
   struct settings *settings;
   struct nines_clock *clock;
   struct loop *loop;
-  struct store *store; // NULL without a project: commits succeed at once
-  struct commander *commander;
+  struct store *store;         // NULL without a project: commits succeed at once
+  struct commander *commander; // without a project: NULL before the first command
+  char *commands_dir;          // of that one: removed at the end
   struct fetcher *fetcher;
   struct courier *courier;
+  struct live_host *host;
   struct serve *serve;
   struct statsd *statsd;
   struct series_table *series;
@@ -64,6 +69,7 @@ struct live {
   struct map exchanges;      // op -> struct exchange
   uint64_t next_exchange;
   struct map sources; // policy file -> its text as announced
+  struct map loaded;  // the same of files that the host loaded by itself
   struct map specs;   // policy file -> struct spec_run
   struct list watches;
   struct observations observations;
@@ -74,7 +80,8 @@ struct live {
   uint64_t routes_version; // engine->paths_changed as told to StatsD
   int64_t second_wall_ns;
   int64_t last_beat_ns;
-  int64_t late_ns_max; // of beats
+  int64_t next_beat_ns; // by the host's clock
+  int64_t late_ns_max;  // of beats
   bool stopping;
   _Atomic int stop_asked, reload_asked;
   int64_t stop_deadline_ns;
@@ -89,12 +96,19 @@ void live_stop(struct live *live);   // [any]
 void live_reload(struct live *live); // [any]
 
 // For its parts.
-void live_input(struct live *live, struct input input);   // times are filled in; texts are copied when it has to wait
-void live_record(struct live *live, struct input *input); // into the recording only
+void live_input(struct live *live, struct input input); // times are filled in; texts are copied when it has to wait
 void live_declare_path(struct live *live, const char *name);
 void live_log(struct live *live, const char *level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+char *live_in_data(const struct live *live, const char *name); // a path in the data directory; mem_free it
+// live_record.c
+int live_record_open(struct live *live, struct status *status);
+void live_record(struct live *live, struct input *input); // an input that the engine has already
+void live_record_event(struct live *live, const struct event *event);
+void live_record_second(struct live *live, int64_t now_ns, int64_t wall_ns);
+void live_record_flush(struct live *live, int64_t now_ns, int64_t wall_ns);
 // live_door.c
 struct door live_door(struct live *live);
+int live_commander(struct live *live, struct status *status); // opens it when it is not there
 void live_delivered(void *live, uint64_t op, int code, const char *why);
 void live_store_poll(struct live *live);
 void live_door_close(struct live *live);

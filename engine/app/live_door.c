@@ -1,11 +1,13 @@
 // The live side of the door: the store's thread, commands, requests, letters; completions come back as inputs.
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "duration.h"
-#include "live.h"
+#include "live_host.h"
 #include "mem.h"
 
 // One operation under way.
@@ -127,7 +129,10 @@ static void door_documents(void *self, const char *kind, txn_each_fn *each, void
 static void door_deliver(void *self, uint64_t op, const struct message *message)
 {
   struct live *live = self;
-  courier_deliver(live->courier, live->settings, op, message);
+  if (live->engine->hosted & NINES_EFFECT_PAGES)
+    live_host_deliver(live->host, op, message);
+  else
+    courier_deliver(live->courier, live->settings, op, message);
 }
 
 void live_delivered(void *userdata, uint64_t op, int code, const char *why)
@@ -166,12 +171,46 @@ static void on_command(void *userdata, const char *id, const struct command_resu
   buf_free(&body);
 }
 
+// Engines without a project must not meet in one directory.
+static char *make_commands_dir(struct live *live, struct status *status)
+{
+  const char *temporary = getenv("TMPDIR");
+  struct buf path = { 0 };
+  buf_printf(&path, "%s/nines-XXXXXX", temporary && temporary[0] ? temporary : "/tmp");
+  if (!mkdtemp(path.data)) {
+    status_set(status, NINES_EIO, "cannot make a directory %s: %m", path.data);
+    buf_free(&path);
+    return NULL;
+  }
+  mem_free(live->commands_dir);
+  live->commands_dir = mem_must_copy(path.data);
+  return path.data;
+}
+
+int live_commander(struct live *live, struct status *status)
+{
+  if (live->commander) return 0;
+  char *dir = live->dir ? live_in_data(live, "commands") : make_commands_dir(live, status);
+  int code = dir ? commander_open(&live->commander, live->loop, dir, status) : status->code;
+  mem_free(dir);
+  return code;
+}
+
 static void door_command(void *self, uint64_t op, const struct door_command *command)
 {
   struct live *live = self;
+  bool is_exec = strcmp(command->kind, "exec") == 0;
+  if (live->engine->hosted & (is_exec ? NINES_EFFECT_COMMANDS : NINES_EFFECT_DEPLOYS)) {
+    live_host_command(live->host, op, command);
+    return;
+  }
   struct live_operation *operation = operation_make(live, op);
   struct status status = { 0 };
   snprintf(operation->id, sizeof operation->id, "%s", command->id);
+  if (live_commander(live, &status) < 0) {
+    operation_end(operation, NINES_EIO, view_of(status.text));
+    return;
+  }
   if (command->resume) {
     command_resume(live->commander, command->id, on_command, operation);
     return;
@@ -222,7 +261,10 @@ static void door_cancel(void *self, uint64_t op)
   struct live *live = self;
   char text[24];
   struct live_operation *operation = map_get(&live->operations, op_key(op, text));
-  if (!operation) return;
+  if (!operation) {
+    live_host_cancel(live->host, op);
+    return;
+  }
   operation->wanted = false;
   if (operation->fetch) {
     fetch_cancel(operation->fetch);
@@ -264,6 +306,9 @@ struct door live_door(struct live *live)
 void live_door_close(struct live *live)
 {
   size_t at = 0;
+  if (live->commander) commander_close(live->commander);
+  if (live->commands_dir) (void)!rmdir(live->commands_dir); // a command that still runs keeps it
+  mem_free(live->commands_dir);
   for (struct map_entry *entry; (entry = map_next(&live->operations, &at));) mem_free(entry->value);
   map_fini(&live->operations);
   map_fini(&live->ended_commands);

@@ -275,6 +275,9 @@ void live_files_close(struct live *live)
   spec_gate_close(live);
   for (struct map_entry *entry; (entry = map_next(&live->sources, &at));) mem_free(entry->value);
   map_fini(&live->sources);
+  at = 0;
+  for (struct map_entry *entry; (entry = map_next(&live->loaded, &at));) mem_free(entry->value);
+  map_fini(&live->loaded);
   if (!live->watches.next) return;
   list_each (node, &live->watches) {
     struct live_watch *watch = list_entry(node, struct live_watch, node);

@@ -190,6 +190,7 @@ static int start_life(struct replay *replay, const struct input *input, struct s
                                   .seed = seed.size ? strtoull(seed.data, NULL, 10) : 0,
                                   .virtual_time = true,
                                   .replay = true,
+                                  .hosted = (unsigned)value_get_integer(&body, "hosted", 0),
                                   .arena_path = replay->arena,
                                   .now_ns = input->now_ns,
                                   .wall_ns = input->wall_ns };

@@ -250,13 +250,18 @@ static void probe(struct job *job)
 {
   nines *engine = job->deployment->service->engine;
   const struct service_settings *settings = settings_service(engine->settings, job->deployment->service->name);
-  if (!settings || !settings->current) {
+  bool hosted = engine->hosted & NINES_EFFECT_DEPLOYS;
+  if (!hosted && !(settings && settings->current)) {
     job_end(job, DEPLOYMENT_UNKNOWN, "interrupted by a crash, and there is no `current` command to ask");
     return;
   }
   char id[24];
   engine_new_id(engine, "p", id);
-  struct door_command command = { .id = id, .argv = settings->current, .timeout_ns = 30 * NS_PER_S };
+  struct door_command command = { .id = id,
+                                  .kind = "current",
+                                  .target = job->deployment->service->name,
+                                  .argv = settings ? settings->current : NULL,
+                                  .timeout_ns = 30 * NS_PER_S };
   engine->door.command(engine->door.self, engine_operation(engine, on_current, job), &command);
 }
 
@@ -307,6 +312,9 @@ static void run_job(nines *engine, struct job *job)
     env[i] = texts[i].data;
   }
   struct door_command command = { .id = job->effect ? job->effect->id : deployment->id,
+                                  .kind = deployment->is_rollback ? "rollback" : "deploy",
+                                  .target = deployment->service->name,
+                                  .subject = deployment->version,
                                   .argv = settings ? settings->deploy : NULL,
                                   .env = env,
                                   .timeout_ns = settings ? settings->timeout_ns : 0,
@@ -354,12 +362,17 @@ static void queue_job(struct deployment *deployment, struct effect *effect, bool
   start_next(deployment->service);
 }
 
+static bool can_deploy(const nines *engine, const struct service_settings *settings)
+{
+  return (settings && settings->deploy) || engine->simulated || engine->hosted & NINES_EFFECT_DEPLOYS;
+}
+
 int service_deploy(nines *engine, struct service *service, const char *version, const char *actor, bool record_only,
                    struct deployment **out, struct status *status)
 {
   const struct service_settings *settings = settings_service(engine->settings, service->name);
   if (!version[0] || strlen(version) > 200) return status_set(status, NINES_EINVAL, "a version has 1 to 200 bytes");
-  if (!record_only && !(settings && settings->deploy) && !engine->simulated)
+  if (!record_only && !can_deploy(engine, settings))
     return status_set(
         status, NINES_ESTATE,
         "nines.yaml has no services.%s.deploy.command; add one, or tell of a deployment made elsewhere with --record",
@@ -437,7 +450,7 @@ struct effect *deployment_rollback(nines *engine, struct deployment *deployment,
                state_names[deployment->state]);
     return NULL;
   }
-  if (!(settings && settings->deploy) && !engine->simulated) {
+  if (!can_deploy(engine, settings)) {
     status_set(status, NINES_ESTATE, "nines.yaml has no services.%s.deploy.command to roll back with", service->name);
     return NULL;
   }

@@ -254,7 +254,9 @@ static void settle_command(nines *engine, struct effect *effect)
   *wait = (struct wait){ .engine = engine, .effect = effect };
   list_append(&engine->waits, &wait->node);
   wait->op = engine_operation(engine, on_operation, wait);
-  struct door_command command = { .id = effect->id, .resume = true };
+  struct door_command command = {
+    .id = effect->id, .kind = "exec", .target = effect->target, .subject = effect->why, .resume = true
+  };
   engine->door.command(engine->door.self, wait->op, &command);
 }
 
@@ -420,9 +422,13 @@ static int verb_exec(void *app, uint64_t handle, struct call *call)
   }
   struct buf words = { 0 };
   for (const char **word = argv; *word; word++) buf_printf(&words, "%s%s", word == argv ? "" : " ", *word);
+  prepared->command = (struct door_command){ .kind = "exec",
+                                             .target = argv[0],
+                                             .subject = pool_copy(&prepared->pool, buf_view(&words)),
+                                             .argv = argv,
+                                             .timeout_ns = settings.timeout_ns,
+                                             .input = view_of(settings.input) };
   if (settings.input) buf_printf(&words, "\n%s", settings.input); // another input is another effect
-  prepared->command =
-      (struct door_command){ .argv = argv, .timeout_ns = settings.timeout_ns, .input = view_of(settings.input) };
   code = start_once(engine, call, "exec", argv[0], words.data, prepared);
   buf_free(&words);
   return code;

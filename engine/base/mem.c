@@ -19,16 +19,24 @@ struct head {
   _Alignas(16) size_t size; // of the caller's part
 };
 
-static mem_hook_fn *hook_fn;
+static nines_allocator *hook_fn;
 static void *hook_userdata;
+static _Atomic bool taken; // memory was
 static _Atomic long allocations;
 static _Atomic long fail_in; // 0: off; n: the n-th from now fails
 static _Atomic int fail_stay;
 
-void mem_set_hook(mem_hook_fn *hook, void *userdata)
+void mem_set_hook(nines_allocator *hook, void *userdata)
 {
   hook_fn = hook;
   hook_userdata = userdata;
+}
+
+int nines_set_allocator(nines_allocator *allocator, void *userdata)
+{
+  if (atomic_load_explicit(&taken, memory_order_relaxed)) return NINES_ESTATE;
+  mem_set_hook(allocator, userdata);
+  return 0;
 }
 
 static void *resize_raw(void *ptr, size_t old_size, size_t new_size)
@@ -42,6 +50,7 @@ static void *resize_raw(void *ptr, size_t old_size, size_t new_size)
 static void *resize_block(void *ptr, size_t size)
 {
   if (size > SIZE_MAX / 2) return NULL;
+  if (!atomic_load_explicit(&taken, memory_order_relaxed)) atomic_store_explicit(&taken, true, memory_order_relaxed);
   struct head *old = ptr ? (struct head *)ptr - 1 : NULL;
   struct head *head = resize_raw(old, old ? sizeof *old + old->size : 0, sizeof *head + size);
   if (!head) return NULL;

@@ -1,19 +1,18 @@
 // Every allocation of the engine passes here, so that a host can supply the allocator and a test can make the n-th
 // fail.
 //
-// The hook is process-wide and set before the first engine opens. Rule: whatever a user's input can make large (bodies,
-// lists, queues) is allocated with mem_alloc and its failure handled; small bookkeeping uses mem_must, which ends the
-// process with a message: an engine without 200 bytes left is restarted from its journal, not limped along.
+// The hook is process-wide; a host sets it by nines_set_allocator, before anything is allocated. Rule: whatever a
+// user's input can make large (bodies, lists, queues) is allocated with mem_alloc and its failure handled; small
+// bookkeeping uses mem_must, which ends the process with a message: an engine without 200 bytes left is restarted from
+// its journal, not limped along.
 #ifndef NINES_BASE_MEM_H
 #define NINES_BASE_MEM_H
 
 #include <stddef.h>
 
-// As lua_Alloc: frees when new_size is 0 and returns NULL; resizes otherwise. `ptr` may be NULL with old_size 0.
-// Results are aligned to 16 bytes.
-typedef void *mem_hook_fn(void *userdata, void *ptr, size_t old_size, size_t new_size);
+#include "nines.h"
 
-void mem_set_hook(mem_hook_fn *hook, void *userdata); // NULL: realloc and free
+void mem_set_hook(nines_allocator *hook, void *userdata); // NULL: realloc and free
 
 void *mem_alloc(size_t size);             // uninitialised; NULL when out of memory
 void *mem_zalloc(size_t size);            // zeroed; NULL when out of memory

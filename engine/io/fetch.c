@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <curl/curl.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "check.h"
@@ -202,11 +203,18 @@ struct fetcher *fetcher_open(struct loop *loop)
   return fetcher;
 }
 
+static bool curl_ready; // written once
+
+static void ready_curl(void)
+{
+  curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+}
+
 static bool start_multi(struct fetcher *fetcher)
 {
-  static bool initialised; // the loop's thread only
-  if (!initialised && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) return false;
-  initialised = true;
+  static pthread_once_t once = PTHREAD_ONCE_INIT; // engines have threads of their own
+  pthread_once(&once, ready_curl);
+  if (!curl_ready) return false;
   fetcher->multi = curl_multi_init();
   if (fetcher->multi == NULL) return false;
   curl_multi_setopt(fetcher->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
