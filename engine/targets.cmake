@@ -71,3 +71,12 @@ install(FILES ${CMAKE_BINARY_DIR}/nines-config.cmake ${CMAKE_BINARY_DIR}/nines-c
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/nines)
 install(FILES docs/nines.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES docs/completion/nines.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME nines)
+
+# Examples that attach: C and C++ on libnines-core alone.
+add_executable(prefork examples/c/prefork.c)
+target_link_libraries(prefork PRIVATE nines_core_shared)
+target_include_directories(prefork PRIVATE ${CMAKE_SOURCE_DIR}/engine)
+nines_output(prefork)
+install(FILES bindings/cpp/nines.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+configure_file(bindings/c/nines-core.pc.in nines-core.pc @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/nines-core.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -42,7 +42,8 @@ void adaptive_limit_done(const struct adaptive_limit_view *view, uint32_t writer
   bulkhead_leave(&view->limit->bulkhead, permit);
   struct meter *meter = atomic_load_explicit(&view->stripes[writer], memory_order_acquire);
   if (outcome == NINES_IGNORED || !meter) return;
-  int64_t duration_ns = now_ns > permit.at_ns ? now_ns - permit.at_ns : 0;
+  int64_t took_ns = (int64_t)((uint64_t)now_ns - (uint64_t)permit.at_ns); // wraps: a permit's time is the caller's word
+  int64_t duration_ns = took_ns > 0 ? took_ns : 0;
   if (writer == WRITER_SHARED)
     meter_record_shared(meter, outcome == NINES_SUCCESS, duration_ns, 0, 1);
   else

@@ -155,6 +155,7 @@ static __attribute__((noinline)) void done_own(const struct breaker_view *view, 
   enum circuit_told told =
       circuit_tell(breaker_circuit(breaker), &breaker->rule, permit, outcome, slow, now_ns, random);
   if (told == CIRCUIT_LATE) stripe_grow(&stripe->late, 1);
+  // Nothing was counted, so what the lane says stands: it answers only while the circuit's word is its own.
   if (told != CIRCUIT_COUNTED && told != CIRCUIT_PROBED) return;
   if (!breaker_stripe_current(breaker, &stripe->stripe, generation))
     renew(breaker, &stripe->stripe, generation, now_ns);

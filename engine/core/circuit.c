@@ -400,7 +400,8 @@ static uint64_t rebased(uint64_t word, int64_t shift_ns)
 static void rebase_step(struct circuit_step *step, int64_t shift_ns)
 {
   uint64_t word = word_load(&step->word);
-  atomic_store_explicit(&step->at_ns, word_ns(&step->at_ns) + shift_ns, memory_order_relaxed);
+  int64_t at_ns = (int64_t)((uint64_t)word_ns(&step->at_ns) + (uint64_t)shift_ns); // wraps: others may have written it
+  atomic_store_explicit(&step->at_ns, at_ns, memory_order_relaxed);
   atomic_store_explicit(&step->word, rebased(word, shift_ns), memory_order_release);
 }
 

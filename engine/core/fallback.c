@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define WINDOW_NS INT64_C(10000000000)
+#define SLICE_NS INT64_C(1000000000) // of the window of 10 s
 enum { CONCURRENT_DEFAULT = 10 };
 
 static struct stripe *stripe_of(const struct fallback_view *view, uint32_t writer)
@@ -52,12 +52,6 @@ static struct tally calls_of(struct tally tally)
   return tally;
 }
 
-static void keep_window(struct stripe *stripe, int64_t now_ns)
-{
-  if (__builtin_expect(atomic_load_explicit(&stripe->width_ns, memory_order_relaxed) <= 0, 0))
-    stripe_start(stripe, WINDOW_NS, 0, now_ns);
-}
-
 static void count(const struct fallback_view *view, uint32_t writer, bool served, bool refused, int64_t now_ns)
 {
   struct stripe *stripe = stripe_of(view, writer);
@@ -65,7 +59,7 @@ static void count(const struct fallback_view *view, uint32_t writer, bool served
     stripe_add_shared(stripe, served, refused);
     return;
   }
-  keep_window(stripe, now_ns);
+  stripe_keep(stripe, SLICE_NS, now_ns);
   stripe_add(stripe, served, refused, now_ns);
 }
 
@@ -90,7 +84,7 @@ void fallback_fold(const struct fallback_view *view, int64_t now_ns)
 {
   struct stripe *shared = stripe_of(view, WRITER_SHARED);
   if (!shared) return;
-  keep_window(shared, now_ns);
+  stripe_keep(shared, SLICE_NS, now_ns);
   stripe_turn(shared, now_ns);
 }
 

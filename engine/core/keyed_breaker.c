@@ -235,11 +235,13 @@ enum circuit_told keyed_breaker_done(struct keyed_breaker *table, nines_permit p
 
 static void forget_idle(struct keyed_breaker *table, struct entry *entry, int64_t now_ns)
 {
-  int64_t seen_ns = atomic_load_explicit(&entry->seen_s, memory_order_relaxed) * NS_PER_S;
+  int64_t seen_s = atomic_load_explicit(&entry->seen_s, memory_order_relaxed), seen_ns;
   uint64_t word = circuit_load(&entry->circuit), life = load(&entry->life);
+  if (__builtin_mul_overflow(seen_s, NS_PER_S, &seen_ns)) seen_ns = 0; // damaged: not asked for since the start
   if (circuit_word_state(word) == NINES_BREAKER_OPEN && circuit_word_until_ns(word) > seen_ns)
     seen_ns = circuit_word_until_ns(word);
-  if (now_ns - seen_ns < IDLE_NS || ((uint32_t)life == 0 && is_healthy(table, entry))) return;
+  if ((int64_t)((uint64_t)now_ns - (uint64_t)seen_ns) < IDLE_NS || ((uint32_t)life == 0 && is_healthy(table, entry)))
+    return;
   if (swap(&entry->life, life, ((life >> 32) + 1) << 32))
     circuit_put(&entry->circuit, &table->rule, table->initial_state, 0, now_ns);
 }
@@ -328,7 +330,8 @@ void keyed_breaker_rebase(struct keyed_breaker *table, int64_t then_ns, int64_t 
   for (uint32_t i = 0; i <= table->keys; i++) {
     struct entry *entry = &open_of(table)->entry[i];
     int64_t seen_s = atomic_load_explicit(&entry->seen_s, memory_order_relaxed);
-    atomic_store_explicit(&entry->seen_s, seen_s + (now_ns - then_ns) / NS_PER_S, memory_order_relaxed);
+    seen_s = (int64_t)((uint64_t)seen_s + (uint64_t)((now_ns - then_ns) / NS_PER_S)); // wraps: others may write it
+    atomic_store_explicit(&entry->seen_s, seen_s, memory_order_relaxed);
     circuit_rebase(&entry->circuit, then_ns, now_ns);
   }
 }

@@ -227,4 +227,7 @@ void limiter_rebase(struct limiter *limiter, int64_t then_ns, int64_t now_ns)
                  atomic_load_explicit(&limiter->wait_max_ticks, memory_order_relaxed);
   if (ahead_of(atomic_load_explicit(&open_of(limiter)->arrival, memory_order_relaxed), now) > most)
     atomic_store_explicit(&open_of(limiter)->arrival, now + (uint64_t)most, memory_order_relaxed);
+  // Nor did a cold start begin in the future: calls would cost the cold price until then.
+  if (ahead_of(atomic_load_explicit(&open_of(limiter)->cold_since, memory_order_relaxed), now) > 0)
+    atomic_store_explicit(&open_of(limiter)->cold_since, now, memory_order_relaxed);
 }

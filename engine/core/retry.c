@@ -135,18 +135,6 @@ void retry_rebase(const struct retry_view *view, int64_t then_ns, int64_t now_ns
 
 // ---- The budget ----
 
-// The writer's window is there and has the span that is set. Of the shared stripe: by the fold.
-static void keep_window(struct stripe *stripe, int64_t slice_ns, int64_t now_ns)
-{
-  int64_t width_ns = load_ns(&stripe->width_ns);
-  if (__builtin_expect(width_ns == slice_ns, 1)) return;
-  if (slice_ns < slice_least_ns || slice_ns > slice_most_ns) slice_ns = NS_PER_S; // damaged
-  if (width_ns <= 0)
-    stripe_start(stripe, slice_ns * STRIPE_SLICES, 0, now_ns);
-  else
-    stripe_reshape(stripe, slice_ns * STRIPE_SLICES, now_ns);
-}
-
 static void count(const struct retry_view *view, uint32_t writer, bool retry, bool denied, int64_t now_ns)
 {
   struct stripe *stripe = stripe_of(view, writer);
@@ -154,7 +142,7 @@ static void count(const struct retry_view *view, uint32_t writer, bool retry, bo
     stripe_add_shared(stripe, retry, denied);
     return;
   }
-  keep_window(stripe, load_ns(&view->retry->slice_ns), now_ns);
+  stripe_keep(stripe, load_ns(&view->retry->slice_ns), now_ns);
   stripe_add(stripe, retry, denied, now_ns);
 }
 
@@ -222,7 +210,7 @@ void retry_fold(const struct retry_view *view, int64_t now_ns)
 {
   struct stripe *shared = stripe_of(view, WRITER_SHARED);
   if (!shared) return;
-  keep_window(shared, load_ns(&view->retry->slice_ns), now_ns);
+  stripe_keep(shared, load_ns(&view->retry->slice_ns), now_ns);
   stripe_turn(shared, now_ns);
 }
 

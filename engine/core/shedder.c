@@ -119,18 +119,6 @@ void shedder_rebase(const struct shedder_view *view, int64_t then_ns, int64_t no
 
 // ---- The request path ----
 
-// The writer's window is there and has the span that is set. Of the shared stripe: by the fold.
-static void keep_window(struct stripe *stripe, int64_t slice_ns, int64_t now_ns)
-{
-  int64_t width_ns = load_ns(&stripe->width_ns);
-  if (__builtin_expect(width_ns == slice_ns, 1)) return;
-  if (slice_ns < slice_least_ns || slice_ns > slice_most_ns) slice_ns = NS_PER_S; // damaged
-  if (width_ns <= 0)
-    stripe_start(stripe, slice_ns * STRIPE_SLICES, 0, now_ns);
-  else
-    stripe_reshape(stripe, slice_ns * STRIPE_SLICES, now_ns);
-}
-
 static void count_request(const struct shedder_view *view, uint32_t writer, struct shedder_stripe *stripe,
                           bool accepted, int64_t now_ns)
 {
@@ -138,7 +126,7 @@ static void count_request(const struct shedder_view *view, uint32_t writer, stru
     stripe_add_shared(&stripe->stripe, !accepted, false);
     return;
   }
-  keep_window(&stripe->stripe, load_ns(&view->shedder->throttle_slice_ns), now_ns);
+  stripe_keep(&stripe->stripe, load_ns(&view->shedder->throttle_slice_ns), now_ns);
   stripe_add(&stripe->stripe, !accepted, false, now_ns);
 }
 
@@ -319,7 +307,7 @@ void shedder_fold(const struct shedder_view *view, int64_t now_ns)
   struct shedder *shedder = view->shedder;
   struct shedder_stripe *shared = stripe_of(view, WRITER_SHARED);
   if (shared) {
-    keep_window(&shared->stripe, load_ns(&shedder->throttle_slice_ns), now_ns);
+    stripe_keep(&shared->stripe, load_ns(&shedder->throttle_slice_ns), now_ns);
     stripe_turn(&shared->stripe, now_ns);
   }
   struct sums sums = merge(view, now_ns);

@@ -12,6 +12,7 @@
 enum { READS_MAX = 4 };
 // A number that no reader looks for in the slot of slice n: stands there while the slot is written.
 #define WRITING               UINT32_C(0x80000000)
+#define NS_PER_S              INT64_C(1000000000)
 #define TIME_LIMIT_NS         (INT64_C(1) << 62)
 #define RELAXED(field)        atomic_load_explicit(&(field), memory_order_relaxed)
 #define ACQUIRED(field)       atomic_load_explicit(&(field), memory_order_acquire)
@@ -114,6 +115,16 @@ void stripe_reshape(struct stripe *stripe, int64_t span_ns, int64_t now_ns)
   CHECK(span_ns >= STRIPE_SLICES);
   stripe_turn(stripe, now_ns);
   lay_out(stripe, span_ns / STRIPE_SLICES, RELAXED(stripe->epoch), read_floor(stripe), now_ns);
+}
+
+void stripe_fit(struct stripe *stripe, int64_t slice_ns, int64_t now_ns)
+{
+  int64_t width_ns = RELAXED(stripe->width_ns);
+  if (slice_ns <= 0 || slice_ns > TIME_LIMIT_NS / STRIPE_SLOTS) slice_ns = NS_PER_S;
+  if (width_ns <= 0)
+    stripe_start(stripe, slice_ns * STRIPE_SLICES, 0, now_ns);
+  else if (width_ns != slice_ns) // begun anew by each call, it would never age
+    stripe_reshape(stripe, slice_ns * STRIPE_SLICES, now_ns);
 }
 
 void stripe_turn(struct stripe *stripe, int64_t now_ns)

@@ -35,6 +35,14 @@ struct stripe {
 void stripe_start(struct stripe *stripe, int64_t span_ns, uint32_t epoch, int64_t now_ns);
 // The span changed: what the window holds stays in it, and counts as having come just now.
 void stripe_reshape(struct stripe *stripe, int64_t span_ns, int64_t now_ns);
+void stripe_fit(struct stripe *stripe, int64_t slice_ns, int64_t now_ns); // for stripe_keep
+// For objects without epochs, before stripe_add (of the shared stripe: at the fold): the window is there, and its
+// slices are so long; else it is started, or reshaped. Damaged settings make slices of a second.
+static inline void stripe_keep(struct stripe *stripe, int64_t slice_ns, int64_t now_ns)
+{
+  if (__builtin_expect(atomic_load_explicit(&stripe->width_ns, memory_order_relaxed) != slice_ns, 0))
+    stripe_fit(stripe, slice_ns, now_ns);
+}
 // Begins the slices up to the one of now_ns. Called by stripe_add when the slice is over (by the thread that folds for
 // the shared stripe); a time before the slice's begin counts in it. A stripe that was never started only counts.
 void stripe_turn(struct stripe *stripe, int64_t now_ns);

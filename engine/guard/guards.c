@@ -377,7 +377,8 @@ uint32_t guard_wants(struct guard *guard, uint32_t writer)
 uint64_t *guards_random_shared(void)
 {
   static _Thread_local uint64_t state __attribute__((tls_model("initial-exec")));
-  if (!state) state = rng_system_seed() | 1;
+  // Not from the system: this is the request path. Threads differ by address, processes by time.
+  if (!state) state = ((uint64_t)(uintptr_t)&state * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)clock_now_ns()) | 1;
   return &state;
 }
 

@@ -414,6 +414,18 @@ struct caller {
   uint64_t done;
 };
 
+// A permit's time is the caller's word: one of before the world began ends at once.
+static void an_absurd_beginning_does_no_harm(void **state)
+{
+  (void)state;
+  world_init(&world, (nines_adaptive_limit_config){ .initial = 2, .min = 2 }, "adaptive_absurd");
+  nines_permit permit = adaptive_limit_ask(&world.view, WRITER_LOOP, world.now_ns);
+  permit.at_ns = INT64_MIN;
+  adaptive_limit_done(&world.view, WRITER_LOOP, permit, NINES_SUCCESS, NS_PER_S);
+  assert_int_equal(bulkhead_inside(&world.limit.bulkhead), 0);
+  assert_int_equal(meter_tally(&world.meter[0]).total, 1);
+}
+
 static void *call(void *userdata)
 {
   struct caller *caller = userdata;
@@ -467,6 +479,7 @@ int main(void)
     cmocka_unit_test(bad_settings_are_refused),
     cmocka_unit_test(settings_change_and_the_limit_stays),
     cmocka_unit_test(a_meter_begun_anew_is_no_news),
+    cmocka_unit_test(an_absurd_beginning_does_no_harm),
     cmocka_unit_test(threads_call_while_one_folds),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -186,6 +186,23 @@ static void test_r4j_states_by_hand(void **state)
   assert_true(nines_permitted(ask(&b)));
 }
 
+// What a person says now outranks what is: longer or shorter, it is another opening.
+static void test_open_by_hand_replaces_an_opening(void **state)
+{
+  (void)state;
+  struct bench b = BENCH(.window_calls = 2, .calls_min = 2, .open_ns = 60 * S);
+  calls(&b, 2, NINES_FAILURE);
+  static const int64_t hold_ns[] = { 600 * S, 5 * S, 5 * S, 0 };
+  for (int i = 0; i < 4; i++) {
+    uint32_t before = circuit_word_generation(circuit_load(&b.circuit));
+    b.now_ns += S;
+    circuit_put(&b.circuit, &b.rule, NINES_BREAKER_OPEN, hold_ns[i], b.now_ns);
+    assert_int_equal(circuit_word_generation(circuit_load(&b.circuit)), before + 1);
+    assert_int_equal(ask(&b).at_ns, b.now_ns + (hold_ns[i] ? hold_ns[i] : 60 * S));
+  }
+  assert_int_equal(last_move(&b).from, NINES_BREAKER_OPEN);
+}
+
 static void test_r4j_metrics_only_tells_each_crossing_once(void **state)
 {
   (void)state;
@@ -402,6 +419,18 @@ static void test_rebase(void **state)
   assert_true(circuit_valid(&b.circuit));
 }
 
+// A step's time is for telling only: an absurd one wraps.
+static void test_a_damaged_log_is_rebased(void **state)
+{
+  (void)state;
+  struct bench b = BENCH(.window_calls = 2, .calls_min = 2);
+  calls(&b, 2, NINES_FAILURE);
+  atomic_store(&b.circuit.log[1].at_ns, INT64_MAX);
+  circuit_rebase(&b.circuit, 0, 7 * S);
+  assert_int_equal(last_move(&b).to, NINES_BREAKER_OPEN);
+  assert_int_equal(ask(&b).at_ns, b.now_ns + 67 * S);
+}
+
 static void test_damage_is_seen_and_survived(void **state)
 {
   (void)state;
@@ -442,6 +471,7 @@ int main(void)
     cmocka_unit_test(test_r4j_half_open_closes_below_and_opens_at_the_rate),
     cmocka_unit_test(test_r4j_half_open_minimum_is_the_lesser),
     cmocka_unit_test(test_r4j_states_by_hand),
+    cmocka_unit_test(test_open_by_hand_replaces_an_opening),
     cmocka_unit_test(test_r4j_metrics_only_tells_each_crossing_once),
     cmocka_unit_test(test_r4j_903_935_polly_2381_probe_that_never_returns),
     cmocka_unit_test(test_r4j_1432_2028_polly_216_239_254_gobreaker_49_63_exact_probes),
@@ -453,6 +483,7 @@ int main(void)
     cmocka_unit_test(test_half_open_itself),
     cmocka_unit_test(test_ramp_admits_more_and_more),
     cmocka_unit_test(test_rebase),
+    cmocka_unit_test(test_a_damaged_log_is_rebased),
     cmocka_unit_test(test_damage_is_seen_and_survived),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -192,6 +192,26 @@ static void test_settings_and_restart(void **state)
   free(table);
 }
 
+// What all who ask may write holds anything: no harm is done by it.
+static void test_damage_is_survived(void **state)
+{
+  (void)state;
+  struct rng rng = seed_stream("keyed breaker damage");
+  struct keyed_breaker *table = MAKE(.keys = KEYS, .window_calls = 4, .calls_min = 4);
+  size_t bytes = keyed_breaker_open_size(KEYS);
+  unsigned char *open = (unsigned char *)table + keyed_breaker_size(KEYS) - bytes;
+  for (int round = 0; round < 20; round++) {
+    for (size_t i = 0; i < bytes; i++) open[i] = (unsigned char)rng_next(&rng);
+    for (int i = 0; i < 20; i++) keyed_breaker_fold(table, 100 * S, &random_word);
+    for (uint64_t key = 0; key < 100; key++)
+      keyed_breaker_done(table, ask(table, key, 100 * S), NINES_FAILURE, 100 * S, &random_word);
+    keyed_breaker_rebase(table, 100 * S, 5 * S);
+    keyed_breaker_usage(table);
+    keyed_breaker_orphan(table);
+  }
+  free(table);
+}
+
 // ---- A model: with room for all, each key is a circuit of its own
 
 static void test_model(void **state)
@@ -287,6 +307,7 @@ int main(void)
     cmocka_unit_test(test_a_permit_of_the_former_key_is_late),
     cmocka_unit_test(test_a_restart_frees_what_the_dead_held),
     cmocka_unit_test(test_settings_and_restart),
+    cmocka_unit_test(test_damage_is_survived),
     cmocka_unit_test(test_model),
     cmocka_unit_test(test_threads),
   };

@@ -290,6 +290,27 @@ static void an_absurd_arrival_is_cut_by_a_rebase(void **state)
   assert_true(limiter_ask(&limiter, 10, 2 * NS_PER_S + 1000) == 0); // a burst's time later all is there
 }
 
+// Of times that cannot be, the nearest that can: a cold start still to come has just begun, and what was earned back
+// long ago is no more than the burst.
+static void absurd_times_are_brought_near_by_a_rebase(void **state)
+{
+  (void)state;
+  struct limiter limiter;
+  make(&limiter, (nines_limiter_config){ .rate = 10, .burst = 10, .warm_up_ns = 10 * NS_PER_S }, 0);
+  uint64_t hour = (uint64_t)3600 * (uint64_t)NS_PER_S * LIMITER_TICKS_PER_NS;
+  atomic_store(&limiter.own.cold_since, hour);
+  limiter_rebase(&limiter, 0, NS_PER_S);
+  int granted = 0; // no pause as long as the warm-up, so that it does not begin again
+  for (int64_t now_ns = NS_PER_S; now_ns < 21 * NS_PER_S; now_ns += NS_PER_S / 50)
+    granted += limiter_ask(&limiter, 1, now_ns) >= 0 && now_ns >= 12 * NS_PER_S;
+  assert_in_range(granted, 88, 92); // warm: 9 s of 10 calls
+  make(&limiter, (nines_limiter_config){ .rate = 10, .burst = 10 }, 0);
+  atomic_store(&limiter.own.arrival, 0 - hour * 24 * 365);
+  limiter_rebase(&limiter, 100 * NS_PER_S, NS_PER_S);
+  assert_true(limiter_ask(&limiter, 10, NS_PER_S) == 0);
+  assert_true(limiter_ask(&limiter, 1, NS_PER_S) < 0);
+}
+
 static void damage_is_noticed_and_survived(void **state)
 {
   (void)state;
@@ -358,6 +379,7 @@ int main(void)
     cmocka_unit_test(settings_change_and_the_debt_stays),
     cmocka_unit_test(bad_settings_are_refused),
     cmocka_unit_test(an_absurd_arrival_is_cut_by_a_rebase),
+    cmocka_unit_test(absurd_times_are_brought_near_by_a_rebase),
     cmocka_unit_test(damage_is_noticed_and_survived),
     cmocka_unit_test(threads_get_exactly_what_is_earned),
   };

@@ -246,6 +246,29 @@ static void readers_see_whole_windows(void **state)
   assert_int_equal(stripe_total(&shared.stripe).total, ROUNDS);
 }
 
+static void a_window_is_kept(void **state)
+{
+  (void)state;
+  static struct stripe stripe;
+  stripe_keep(&stripe, 100, 1000); // started
+  stripe_add(&stripe, true, false, 1050);
+  assert_tally(stripe_sum(&stripe, 0, 1050), (struct tally){ 1, 1, 0 });
+  stripe_keep(&stripe, 200, 1900); // of another span: what it holds stays
+  assert_int_equal(atomic_load(&stripe.width_ns), 200);
+  assert_tally(stripe_sum(&stripe, 0, 1900), (struct tally){ 1, 1, 0 });
+  int64_t end_ns = atomic_load(&stripe.end_ns);
+  stripe_keep(&stripe, 200, 2000); // the same: untouched
+  assert_int_equal(atomic_load(&stripe.end_ns), end_ns);
+  static const int64_t damaged[] = { INT64_MIN, -1, 0, INT64_MAX };
+  for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+    stripe_keep(&stripe, damaged[i], 2100);
+    assert_true(stripe_valid(&stripe));
+    end_ns = atomic_load(&stripe.end_ns);
+    stripe_keep(&stripe, damaged[i], 2200); // not begun anew by each call: it ages
+    assert_int_equal(atomic_load(&stripe.end_ns), end_ns);
+  }
+}
+
 static void *add_shared(void *userdata)
 {
   for (int i = 0; i < ROUNDS / 10; i++) stripe_add_shared(userdata, i % 2 == 0, i % 3 == 0);
@@ -278,6 +301,7 @@ int main(void)
     cmocka_unit_test(a_kill_while_it_is_laid_out_is_mended),
     cmocka_unit_test(damage_is_seen_and_does_no_harm),
     cmocka_unit_test(readers_see_whole_windows),
+    cmocka_unit_test(a_window_is_kept),
     cmocka_unit_test(many_writers_share_one),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
