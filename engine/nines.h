@@ -188,7 +188,7 @@ NINES_API const char *nines_arena_errmsg(const nines_arena *arena); /* valid unt
 enum { NINES_LOST_ADMIT = 0, NINES_LOST_REFUSE = 1 };
 typedef struct nines_attach_config {
   size_t size;
-  int64_t wait_ns;    /* 1 s; _attach and each _get wait so long for the engine; negative: not at all */
+  int64_t wait_ns;    /* 1 s; _attach and each _get wait so long for it to be there; negative: not at all */
   int64_t keep_ns;    /* 10 s */
   int without_engine; /* 1: attaches also when no engine runs there (yet): objects answer by `lost` until one does */
 } nines_attach_config;

@@ -172,7 +172,10 @@ def _settings(kind: str, given: dict) -> Any:
     config = _CONFIGS[kind](size=ctypes.sizeof(_CONFIGS[kind]))
     fields = dict(config._fields_)
     for name, value in given.items():
-        if name + "_ns" in fields and not (isinstance(value, bool) and name in fields):  # latency=True, latency=0.5
+        # latency=True keeps them, latency=0.5 is a rule; budget=20 is a share, budget_seconds=10 its window.
+        if name.endswith("_seconds") and name[:-8] + "_ns" in fields:
+            name, value = name[:-8] + "_ns", round(value * 1e9)
+        elif name + "_ns" in fields and (name not in fields or (name == "latency" and not isinstance(value, bool))):
             name, value = name + "_ns", round(value * 1e9)
         if name not in fields or name == "size":
             known = sorted({field[:-3] if field.endswith("_ns") else field for field in fields if field != "size"})

@@ -16,6 +16,7 @@
 #include "rng.h"
 
 #define NS_PER_S     INT64_C(1000000000)
+#define ANSWER_NS    (NS_PER_S / 5)
 #define BEAT_LATE_NS NS_PER_S // an engine whose last beat is older is not there
 enum { STRIPE_UNIT = 64 };    // of the offsets in a guard_table
 #define NAP_NS INT64_C(200000)
@@ -162,6 +163,12 @@ bool guard_look(struct guard *guard, int64_t now_ns)
 
 // --- wishes
 
+// An engine that beats is given some beats to answer, also by those who would not wait for an engine.
+static int64_t answer_by(const struct attachment *attachment)
+{
+  return clock_now_ns() + (attachment->wait_ns > ANSWER_NS ? attachment->wait_ns : ANSWER_NS);
+}
+
 static int await_beat(const struct attachment *attachment, int64_t until_ns, struct status *status)
 {
   while (!attachment->mapping || !beats(attachment->mapping->pulse, BEAT_LATE_NS)) {
@@ -223,13 +230,13 @@ static void take_stripes(struct guard *guard, const struct mapping *mapping, con
   atomic_store_explicit(&guard->stripes_seen, stripes, memory_order_relaxed);
 }
 
-void guard_news(struct guard *guard)
+void guard_news(const struct guard *guard)
 {
   const struct attachment *attachment = guard->arena->attachment;
   if (!attachment || !guard->table) return;
   uint32_t stripes = atomic_load_explicit(&attachment->mapping->pulse->stripes, memory_order_acquire);
   if (stripes != atomic_load_explicit(&guard->stripes_seen, memory_order_relaxed))
-    take_stripes(guard, attachment->mapping, guard->table);
+    take_stripes((struct guard *)(uintptr_t)guard, attachment->mapping, guard->table);
 }
 
 uint32_t attachment_wants(struct guard *guard, uint32_t writer)
@@ -333,7 +340,7 @@ int attachment_get(struct nines_arena *arena, const struct guard_kind *kind, con
   if (config) remember(guard, config);
   int64_t until_ns = clock_now_ns() + attachment->wait_ns;
   code = await_beat(attachment, until_ns, status);
-  if (code == 0) code = post(attachment, kind, name, guard->wish, until_ns, status);
+  if (code == 0) code = post(attachment, kind, name, guard->wish, answer_by(attachment), status);
   if (code == 0) code = bind(guard, status);
   // It answers by its default until the engine is there, and a fold has found it.
   if (code == NINES_ETIMEOUT && attachment->without_engine) code = 0;
@@ -365,8 +372,7 @@ void attachment_fold(struct nines_arena *arena, int64_t now_ns)
   for (uint32_t i = 0; i < arena->count; i++) {
     struct guard *guard = arena->guards[i];
     if (atomic_load_explicit(&guard->bound, memory_order_relaxed) && !fresh) continue;
-    if (post(attachment, guard->kind, guard->name, guard->wish, clock_now_ns() + attachment->wait_ns, &arena->status) ==
-        0)
+    if (post(attachment, guard->kind, guard->name, guard->wish, answer_by(attachment), &arena->status) == 0)
       bind(guard, &arena->status);
   }
 }

@@ -200,6 +200,7 @@ void nines_breaker_reset(nines_breaker *breaker, int64_t now_ns)
 
 void nines_breaker_read(nines_breaker *breaker, int64_t now_ns, nines_breaker_reading *out)
 {
+  guard_news(&breaker->guard);
   struct breaker_view view = view_of_breaker(&breaker->guard);
   breaker_read(&view, now_ns, out);
 }

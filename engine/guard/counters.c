@@ -88,6 +88,7 @@ void nines_counter_add(nines_counter *counter, uint64_t n, int64_t now_ns)
 
 uint64_t nines_counter_total(const nines_counter *counter)
 {
+  guard_news(&counter->guard);
   uint64_t total = 0;
   for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
     const struct stripe *stripe = stripe_at(&counter->guard, writer);
@@ -98,6 +99,7 @@ uint64_t nines_counter_total(const nines_counter *counter)
 
 double nines_counter_rate(const nines_counter *counter, int64_t now_ns)
 {
+  guard_news(&counter->guard);
   uint64_t total = 0;
   for (uint32_t writer = 0; writer < WRITERS_MAX; writer++) {
     const struct stripe *stripe = stripe_at(&counter->guard, writer);

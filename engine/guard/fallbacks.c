@@ -87,6 +87,7 @@ void nines_fallback_leave(nines_fallback *fallback, nines_permit permit)
 
 double nines_fallback_share(const nines_fallback *fallback, int64_t now_ns)
 {
+  guard_news(&fallback->guard);
   struct fallback_view view = view_of_fallback(&fallback->guard);
   return fallback_share(&view, now_ns);
 }

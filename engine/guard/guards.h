@@ -162,7 +162,7 @@ static inline nines_permit guard_lost_permit(const struct guard *guard, int64_t 
   return guard->lost == NINES_LOST_REFUSE ? (nines_permit){ now_ns + 1000000000, 0 }
                                           : (nines_permit){ now_ns, GUARD_LOST_TOKEN };
 }
-void guard_news(struct guard *guard);                       // attached: stripes that were made since
+void guard_news(const struct guard *guard);                 // attached: stripes made since, before all are added up
 uint32_t guard_wants(struct guard *guard, uint32_t writer); // for guard_writer: WRITER_SHARED, and a stripe to come
 // [any] The caller's writer number: WRITER_SHARED while it has no stripe of its own.
 static inline uint32_t guard_writer(struct guard *guard)

@@ -66,6 +66,7 @@ void nines_retry_call(nines_retry *retry, int64_t now_ns)
 
 int64_t nines_retry_next(nines_retry *retry, uint32_t attempt, int64_t now_ns)
 {
+  guard_news(&retry->guard);
   struct retry_view view = view_of_retry(&retry->guard);
   uint32_t writer = guard_writer(&retry->guard);
   return retry_next(&view, writer, attempt, now_ns, guard_random(&retry->guard, writer));
@@ -73,12 +74,14 @@ int64_t nines_retry_next(nines_retry *retry, uint32_t attempt, int64_t now_ns)
 
 int64_t nines_retry_hedge(nines_retry *retry, int64_t began_ns, int64_t now_ns)
 {
+  guard_news(&retry->guard);
   struct retry_view view = view_of_retry(&retry->guard);
   return retry_hedge(&view, guard_writer(&retry->guard), began_ns, now_ns);
 }
 
 double nines_retry_budget(const nines_retry *retry, int64_t now_ns)
 {
+  guard_news(&retry->guard);
   struct retry_view view = view_of_retry(&retry->guard);
   return retry_budget(&view, now_ns);
 }

@@ -101,6 +101,7 @@ double nines_shedder_share(const nines_shedder *shedder, int criticality)
 
 uint64_t nines_shedder_refused(const nines_shedder *shedder, int criticality)
 {
+  guard_news(&shedder->guard);
   struct shedder_view view = view_of_shedder(&shedder->guard);
   return shedder_refused(&view, criticality);
 }

@@ -87,6 +87,16 @@ static int use_everything(nines_arena *arena, void *userdata)
     if (i % 50 == 0) usleep(1000); // by and by this thread gets stripes of its own
   }
   EXPECT(nines_counter_total(counter) == 3000);
+  fflush(NULL);
+  pid_t other = fork(); // counts on a stripe of its own, which this process has not seen yet
+  if (other == 0) {
+    for (int i = 0; i < 100; i++) {
+      nines_counter_add(counter, 1, clock_now_ns());
+      if (i % 10 == 0) usleep(2000);
+    }
+    _exit(0);
+  }
+  EXPECT(ended(other) == 0 && nines_counter_total(counter) == 3100);
   return 0;
 }
 
@@ -104,7 +114,7 @@ static void all_primitives_work_attached(void **state)
   assert_int_equal(reading.state, NINES_BREAKER_OPEN);
   assert_int_equal(reading.total, 2);
   assert_int_equal(reading.refused, 1);
-  assert_int_equal(nines_counter_total((nines_counter *)guard_of(&engine, &counter_kind, "n")), 3000);
+  assert_int_equal(nines_counter_total((nines_counter *)guard_of(&engine, &counter_kind, "n")), 3100);
   assert_in_range(nines_histogram_read((nines_histogram *)guard_of(&engine, &histogram_kind, "h"), 0.5), 4 * NS_PER_MS,
                   6 * NS_PER_MS);
   struct tally_of_path checkout = tally_of(&engine, "checkout");

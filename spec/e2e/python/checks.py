@@ -162,6 +162,8 @@ def protections():
 
     check(nines.retry("r", wait=0.001).call(third) == "at last" and len(tries) == 3, "retry")
     check(isinstance(caught(nines.retry("r").call, gateway.call, add, 1), nines.Refused), "retry: a refusal is an answer")
+    config = nines._settings("retry", {"budget": 20, "budget_seconds": 5})
+    check(config.budget == 20 and config.budget_ns == 5e9, "retry: a budget in percent, and its window")
     check(0.4 < nines.timeout("t", limit=0.5).left() <= 0.5, "timeout")
     check(nines.fault("nothing").strike() is None, "fault point")
     counter, histogram = nines.counter("n"), nines.histogram("h")
