@@ -63,6 +63,23 @@ async function prefork(engine, arena) {
   await server.ended;
 }
 
+async function service(engine, arena) {
+  const server = child(path.join(build, 'service'), [arena, '0']);
+  await poll(() => `the service: ${server.output}`, 5000, () => server.output.includes('listens'));
+  const port = Number(server.output.match(/:(\d+)\//)[1]);
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
+  const get = () => new Promise((resolve, reject) => {
+    http.get({ port, path: '/', agent }, (answer) => answer.resume().on('end', () => resolve(answer.statusCode))).on('error', reject);
+  });
+  const answers = await Promise.all(Array.from({ length: 1000 }, get));
+  await poll('the counts', 3000, async () => (await requests(engine, 'lookup')) === 1000).catch(() => {});
+  const counted = await requests(engine, 'lookup');
+  check(answers.every((status) => status === 200) && counted === 1000, `a service of threads: 1000 requests over eight connections, the engine counted ${counted}`);
+  agent.destroy();
+  server.kill('SIGTERM');
+  await server.ended;
+}
+
 // Between two system calls that mark the begin and the end there must be none.
 async function silent(dir, arena) {
   const source = path.join(dir, 'silent.c');
@@ -217,6 +234,7 @@ await main(async () => {
   const engine = new Engine(build, dir);
   await engine.start();
   await prefork(engine, arena);
+  await service(engine, arena);
   await silent(work, arena);
   cpp(work, arena);
   installed(work, arena);
