@@ -23,6 +23,10 @@ struct message {
   const char *text;
   const struct value *labels;      // identity: one outage, one set
   const struct value *annotations; // numbers and sentences
+  // Of a message about several alerts: a list of { id, status, severity, title, text, labels, annotations, started_ns,
+  // ended_ns (0 while firing), fingerprint }, the leading one first; NULL: about the one alert above, or none. `alert`
+  // is the leading alert's id and stays the same for as long as any of the group fires: it is the dedup key.
+  const struct value *alerts;
   int64_t started_wall_ns;
   int64_t ended_wall_ns; // 0 while firing
   int64_t wall_ns;       // of this attempt

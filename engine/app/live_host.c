@@ -287,9 +287,8 @@ static struct answer *next_answer(struct live_host *host)
   return answer;
 }
 
-void live_host_turn(struct live_host *host)
+static void take_answers(struct live_host *host)
 {
-  tell(host);
   for (struct answer *answer; (answer = next_answer(host));) {
     struct errand *errand = map_get(&host->errands, view_of(answer->id));
     if (errand) finish(host, errand, answer->code, answer->sentence);
@@ -297,8 +296,15 @@ void live_host_turn(struct live_host *host)
   }
 }
 
+void live_host_turn(struct live_host *host)
+{
+  tell(host);
+  take_answers(host);
+}
+
 void live_host_beat(struct live_host *host)
 {
+  take_answers(host); // what was answered in time is not too late because we read it so
   int64_t now_ns = host->live->clock->now_ns(host->live->clock);
   list_each (node, &host->told) {
     struct errand *errand = list_entry(node, struct errand, node);

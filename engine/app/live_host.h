@@ -14,7 +14,7 @@ void live_host_deliver(struct live_host *host, uint64_t op, const struct message
 void live_host_command(struct live_host *host, uint64_t op, const struct door_command *command);
 void live_host_cancel(struct live_host *host, uint64_t op); // its answer is dropped; unknown ones are fine
 void live_host_turn(struct live_host *host);                // asks for what is new, takes the answers
-void live_host_beat(struct live_host *host);                // gives up what was not answered in time
+void live_host_beat(struct live_host *host);                // takes the answers, gives up what has none in time
 int live_host_answer(struct live_host *host, const char *id, int code, const char *sentence); // [any]
 
 #endif

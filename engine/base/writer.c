@@ -21,7 +21,11 @@
 #include "check.h"
 #include "mem.h"
 
-_Thread_local struct writer_known writer_known[WRITER_KNOWN_MAX];
+#define FREE_PLACE                                                                                                     \
+  {                                                                                                                    \
+    0, WRITER_SHARED                                                                                                   \
+  }
+_Thread_local struct writer_known writer_known[WRITER_KNOWN_MAX] = { FREE_PLACE, FREE_PLACE, FREE_PLACE, FREE_PLACE };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
@@ -45,7 +49,7 @@ static void give_back(struct writer_known *entry)
   // Release: the next user of the number sees this thread's last stores to the shard.
   if (writers && entry->number >= WRITER_FIRST)
     atomic_fetch_or_explicit(&writers->spare, 1u << entry->number, memory_order_release);
-  *entry = (struct writer_known){ 0 };
+  *entry = (struct writer_known)FREE_PLACE;
 }
 
 static void thread_ends(void *table)
@@ -59,7 +63,7 @@ static void thread_ends(void *table)
 // Only this thread goes on in the child, and nothing of the parent's is its own.
 static void child_begins(void)
 {
-  memset(writer_known, 0, sizeof writer_known);
+  for (int i = 0; i < WRITER_KNOWN_MAX; i++) writer_known[i] = (struct writer_known)FREE_PLACE;
   for (size_t i = 0; i < opened_count; i++) {
     struct writers *writers = opened[i];
     if (writers->claims == &writers->own) continue; // a copy of all of it: nobody else writes there
@@ -89,28 +93,33 @@ static void make_key(void)
 
 // --- processes
 
-// The start time of a process: the 22nd field of its stat, counted behind the name, which may hold anything.
-static bool started_at(uint32_t pid, uint32_t *out)
+#define START_UNKNOWN UINT32_MAX
+enum looked { LOOKED_DEAD, LOOKED_LIVING, LOOKED_UNSEEN };
+
+// The start time of a process: the 22nd field of its stat, counted behind the name, which may hold anything. Unseen:
+// there is none to be read, also for want of a descriptor, or because /proc hides what other users run.
+static enum looked started_at(uint32_t pid, uint32_t *out)
 {
   char path[40], text[1024];
   snprintf(path, sizeof path, "/proc/%u/stat", pid);
   int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
+  if (fd < 0) return LOOKED_UNSEEN;
   ssize_t size = read(fd, text, sizeof text - 1);
   close(fd);
-  if (size <= 0) return false;
+  if (size <= 0) return LOOKED_UNSEEN;
   text[size] = '\0';
   char *at = strrchr(text, ')');
-  if (!at || at[1] != ' ') return false;
+  if (!at || at[1] != ' ') return LOOKED_UNSEEN;
   bool exited = at[2] == 'Z' || at[2] == 'X'; // its first thread has, at least
   unsigned long threads = 0;
   for (int field = 2; field < 22 && at; field++) {
     at = strchr(at + 1, ' ');
     if (at && field == 19) threads = strtoul(at + 1, NULL, 10);
   }
-  if (!at || (exited && threads <= 1)) return false; // dead, and only not yet noticed by its parent
+  if (!at) return LOOKED_UNSEEN;
+  if (exited && threads <= 1) return LOOKED_DEAD; // and only not yet noticed by its parent
   *out = (uint32_t)strtoull(at + 1, NULL, 10);
-  return true;
+  return LOOKED_LIVING;
 }
 
 uint32_t process_id(uint64_t identity)
@@ -120,18 +129,23 @@ uint32_t process_id(uint64_t identity)
 
 uint64_t process_identity(void)
 {
-  uint32_t pid = (uint32_t)getpid(), start = 0;
+  uint32_t pid = (uint32_t)getpid(), start = START_UNKNOWN;
   started_at(pid, &start);
   return (uint64_t)pid << 32 | start;
 }
 
+static bool is_gone(uint32_t pid)
+{
+  return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
 bool process_lives(uint64_t identity)
 {
-  uint32_t pid = process_id(identity), start;
-  if (pid == 0 || pid > INT32_MAX) return false;
-  if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) return false;
-  if (!started_at(pid, &start)) return access("/proc/self/stat", R_OK) != 0; // gone meanwhile, unless there is no /proc
-  return start == (uint32_t)identity;
+  uint32_t pid = process_id(identity), known = (uint32_t)identity, start = 0;
+  if (pid == 0 || pid > INT32_MAX || is_gone(pid)) return false;
+  enum looked looked = started_at(pid, &start);
+  if (looked == LOOKED_UNSEEN) return !is_gone(pid); // perhaps meanwhile
+  return looked == LOOKED_LIVING && (known == START_UNKNOWN || start == known);
 }
 
 // --- claims
@@ -186,6 +200,25 @@ static void register_process(struct writers *writers)
   if (number == WRITER_SHARED) return;
   put_spare(writers, number); // the first thread that records has it
   atomic_store_explicit(&writers->registered, number, memory_order_release);
+}
+
+bool writers_register(struct writers *writers)
+{
+  pthread_mutex_lock(&lock);
+  register_process(writers);
+  pthread_mutex_unlock(&lock);
+  return atomic_load_explicit(&writers->registered, memory_order_relaxed) != 0;
+}
+
+uint32_t writers_held_beside(const struct writers *writers)
+{
+  uint32_t held = 0;
+  pthread_mutex_lock(&lock);
+  for (size_t i = 0; i < opened_count; i++)
+    if (opened[i] != writers && opened[i]->claims != &opened[i]->own)
+      held |= atomic_load_explicit(&opened[i]->held, memory_order_relaxed);
+  pthread_mutex_unlock(&lock);
+  return held;
 }
 
 void writers_init(struct writers *writers, struct writer_claims *claims)

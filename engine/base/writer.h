@@ -35,10 +35,15 @@ struct writers {
 // `claims` NULL: of this process alone. With claims the process registers: it has at least one number, or none are
 // free (registered is 0).
 void writers_init(struct writers *writers, struct writer_claims *claims);
+// [any] The process has a number, also after a fork and when one has become free since; false: it has none.
+bool writers_register(struct writers *writers);
+// Numbers in shared claims that others of this process hold, of whatever arena.
+uint32_t writers_held_beside(const struct writers *writers);
 // Threads' cached numbers for it become void; numbers in shared claims are marked as a gone process's.
 void writers_fini(struct writers *writers);
 
-// Process id in the upper half, the lower 32 bits of its start time (ticks since boot) in the lower. By /proc.
+// Process id in the upper half, the lower 32 bits of its start time (ticks since boot) in the lower; all ones when
+// /proc does not tell (no descriptor is left).
 uint64_t process_identity(void);
 bool process_lives(uint64_t identity); // as far as one may know: true when in doubt
 uint32_t process_id(uint64_t identity);
@@ -47,8 +52,8 @@ uint32_t process_id(uint64_t identity);
 // bytes of the space that the loader keeps for such.
 enum { WRITER_KNOWN_MAX = 4 }; // engines that one thread records into with a number of its own
 struct writer_known {
-  uint64_t id; // 0: free
-  uint32_t number;
+  uint64_t id;     // 0: free
+  uint32_t number; // WRITER_SHARED when free: who has no id yet finds nobody's own
 };
 extern _Thread_local struct writer_known writer_known[WRITER_KNOWN_MAX] __attribute__((tls_model("initial-exec")));
 

@@ -20,11 +20,14 @@
 #define BEAT_LATE_NS NS_PER_S // an engine whose last beat is older is not there
 enum { STRIPE_UNIT = 64 };    // of the offsets in a guard_table
 #define NAP_NS INT64_C(200000)
+#define NS_MAX (INT64_MAX / 4) // of what is added to a time
 
 // One mapping of an engine's arena; the newest is in use.
 struct mapping {
   struct mapping *older;
   struct arena *memory;
+  const char *base; // of memory
+  size_t bytes;
   struct door *door;
   const struct pulse *pulse;
   struct writers writers;
@@ -60,7 +63,16 @@ static const void *find(const struct arena *memory, uint32_t kind, const char *n
 static bool beats(const struct pulse *pulse, int64_t within_ns)
 {
   int64_t beat_ns = atomic_load_explicit(&pulse->beat_ns, memory_order_acquire);
-  return atomic_load_explicit(&pulse->engine, memory_order_relaxed) != 0 && clock_now_ns() - beat_ns < within_ns;
+  int64_t age_ns = clock_now_ns() - beat_ns; // of another boot: may lie ahead
+  return atomic_load_explicit(&pulse->engine, memory_order_relaxed) != 0 && age_ns < within_ns && age_ns > -within_ns;
+}
+
+// The mapping that this is in, for a handle may be of an older one than the newest; NULL: scratch.
+static struct mapping *mapping_of(const struct attachment *attachment, const void *at)
+{
+  struct mapping *mapping = attachment->mapping;
+  while (mapping && (uintptr_t)at - (uintptr_t)mapping->base >= mapping->bytes) mapping = mapping->older;
+  return mapping;
 }
 
 static void mapping_free(struct mapping *mapping)
@@ -94,6 +106,8 @@ static int map_engine(struct attachment *attachment, struct status *status)
     mapping_free(mapping);
     return code;
   }
+  mapping->bytes = arena_usage(mapping->memory).size_bytes;
+  mapping->base = (const char *)mapping->door - arena_offset(mapping->memory, mapping->door);
   mapping->older = attachment->mapping;
   attachment->mapping = mapping;
   attachment->arena.memory = mapping->memory;
@@ -125,6 +139,8 @@ int nines_attach(nines_arena **out, const char *path, const nines_attach_config 
   attachment->path = mem_must_copy(path);
   attachment->wait_ns = given.wait_ns < 0 ? 0 : given.wait_ns > 0 ? given.wait_ns : NS_PER_S;
   attachment->keep_ns = given.keep_ns > 0 ? given.keep_ns : 10 * NS_PER_S;
+  if (attachment->wait_ns > NS_MAX) attachment->wait_ns = NS_MAX;
+  if (attachment->keep_ns > NS_MAX) attachment->keep_ns = NS_MAX;
   attachment->without_engine = given.without_engine != 0;
   guards_init(&attachment->arena, NULL, NULL, rng_system_seed(), clock_now_ns());
   attachment->arena.attachment = attachment;
@@ -155,7 +171,9 @@ bool guard_look(struct guard *guard, int64_t now_ns)
 {
   const struct attachment *attachment = attachment_of(guard->arena);
   if (!atomic_load_explicit(&guard->bound, memory_order_acquire)) return true;
-  int64_t beat_ns = atomic_load_explicit(&attachment->mapping->pulse->beat_ns, memory_order_acquire);
+  const struct mapping *mapping = mapping_of(attachment, guard->shared);
+  if (!mapping) return true;
+  int64_t beat_ns = atomic_load_explicit(&mapping->pulse->beat_ns, memory_order_acquire);
   int64_t lost_ns = beat_ns + attachment->keep_ns;
   atomic_store_explicit(&guard->lost_ns, lost_ns, memory_order_relaxed);
   return now_ns >= lost_ns;
@@ -179,17 +197,27 @@ static int await_beat(const struct attachment *attachment, int64_t until_ns, str
   return 0;
 }
 
-// Asks the engine for the object, with settings of all of kind->config_bytes or NULL, and waits for its answer until
-// then. TIMEOUT: none came.
+// After a fork the process has no number yet. Those of the dead come back as soon as the engine looks.
+static int await_number(struct attachment *attachment, int64_t until_ns, struct status *status)
+{
+  struct mapping *mapping = attachment->mapping;
+  while (!writers_register(&mapping->writers)) {
+    if (clock_now_ns() >= until_ns)
+      return status_set(status, NINES_ELIMIT, "all %d numbers for threads of processes attached to %s are taken",
+                        WRITERS_MAX - WRITER_FIRST, attachment->path);
+    arena_ring(mapping->memory);
+    nap();
+  }
+  return 0;
+}
+
+// The process has a number. Asks the engine for the object, with settings of all of kind->config_bytes or NULL, and
+// waits for its answer until then. TIMEOUT: none came.
 static int post(struct attachment *attachment, const struct guard_kind *kind, const char *name, const void *config,
                 int64_t until_ns, struct status *status)
 {
   struct mapping *mapping = attachment->mapping;
-  writers_number(mapping->writers.id); // registers the process after a fork
   uint32_t number = atomic_load_explicit(&mapping->writers.registered, memory_order_relaxed);
-  if (number == 0)
-    return status_set(status, NINES_ELIMIT, "all %d numbers for threads of processes attached to %s are taken",
-                      WRITERS_MAX - WRITER_FIRST, attachment->path);
   struct mail *mail = &mapping->door->mail[number];
   uint32_t serial = (atomic_load_explicit(&mail->state, memory_order_relaxed) & ~(uint32_t)MAIL_STEP) + MAIL_SERIAL;
   // An exchange: nothing of the new wish is written before the old one is withdrawn.
@@ -233,21 +261,24 @@ static void take_stripes(struct guard *guard, const struct mapping *mapping, con
 void guard_news(const struct guard *guard)
 {
   const struct attachment *attachment = guard->arena->attachment;
-  if (!attachment || !guard->table) return;
-  uint32_t stripes = atomic_load_explicit(&attachment->mapping->pulse->stripes, memory_order_acquire);
+  const struct guard_table *table = guard->table;
+  const struct mapping *mapping = attachment && table ? mapping_of(attachment, table) : NULL;
+  if (!mapping) return;
+  uint32_t stripes = atomic_load_explicit(&mapping->pulse->stripes, memory_order_acquire);
   if (stripes != atomic_load_explicit(&guard->stripes_seen, memory_order_relaxed))
-    take_stripes((struct guard *)(uintptr_t)guard, attachment->mapping, guard->table);
+    take_stripes((struct guard *)(uintptr_t)guard, mapping, table);
 }
 
 uint32_t attachment_wants(struct guard *guard, uint32_t writer)
 {
-  struct mapping *mapping = guard->arena->attachment->mapping;
-  if (!guard->table || !atomic_load_explicit(&guard->bound, memory_order_acquire)) return WRITER_SHARED;
+  void *shared = guard->shared;
+  const struct mapping *mapping = mapping_of(guard->arena->attachment, shared);
+  if (!mapping || !guard->table || !atomic_load_explicit(&guard->bound, memory_order_acquire)) return WRITER_SHARED;
   guard_news(guard);
   if (atomic_load_explicit(&guard->stripes[writer], memory_order_relaxed)) return writer;
   _Atomic uint64_t *wanted = &mapping->door->wanted[writer];
   if (atomic_load_explicit(wanted, memory_order_relaxed) == 0)
-    atomic_store_explicit(wanted, arena_offset(mapping->memory, guard->shared), memory_order_release);
+    atomic_store_explicit(wanted, arena_offset(mapping->memory, shared), memory_order_release);
   return WRITER_SHARED;
 }
 
@@ -265,6 +296,8 @@ static int bind(struct guard *guard, struct status *status)
     return status_set(status, NINES_ENOTFOUND, "%s \"%s\" is gone from %s", kind->noun, guard->name, attachment->path);
   char *shared = arena_at(memory, first.offset);
   struct guard_table *table = NULL;
+  // Before the stripes: no thread shall take one by a number of elsewhere.
+  guard->writers_id = attachment->mapping->writers.id;
   if (kind->stripe_bytes > 0) {
     table = (struct guard_table *)(void *)(shared + first.size_bytes - sizeof *table);
     take_stripes(guard, attachment->mapping, table);
@@ -273,7 +306,6 @@ static int bind(struct guard *guard, struct status *status)
   guard->open = open.size_bytes > 0 ? arena_at(memory, open.offset) : NULL;
   guard->open_bytes = open.size_bytes;
   guard->shared = shared;
-  guard->writers_id = attachment->mapping->writers.id;
   atomic_store_explicit(&guard->bound, true, memory_order_release);
   atomic_store_explicit(&guard->lost_ns, clock_now_ns() + attachment->keep_ns, memory_order_release);
   return 0;
@@ -314,14 +346,23 @@ static size_t config_size(const struct guard_kind *kind, const void *config)
   return size < kind->config_bytes ? size : kind->config_bytes;
 }
 
-static void remember(struct guard *guard, const void *config)
+static void set_wish(struct guard *guard, void *wish)
+{
+  guard->wish = wish;
+  guard->lost = 0;
+  if (wish && guard->kind->lost_at) memcpy(&guard->lost, (char *)wish + guard->kind->lost_at, sizeof guard->lost);
+}
+
+// Returns what it was before.
+static void *remember(struct guard *guard, const void *config)
 {
   const struct guard_kind *kind = guard->kind;
-  if (!guard->wish) guard->wish = mem_must(kind->config_bytes);
-  memset(guard->wish, 0, kind->config_bytes);
+  void *before = guard->wish;
+  guard->wish = mem_must(kind->config_bytes);
   memcpy(guard->wish, config, config_size(kind, config));
   if (kind != &histogram_kind) memcpy(guard->wish, &kind->config_bytes, sizeof kind->config_bytes);
-  if (kind->lost_at) memcpy(&guard->lost, (const char *)guard->wish + kind->lost_at, sizeof guard->lost);
+  set_wish(guard, guard->wish);
+  return before;
 }
 
 int attachment_get(struct nines_arena *arena, const struct guard_kind *kind, const char *name, const void *config,
@@ -337,11 +378,18 @@ int attachment_get(struct nines_arena *arena, const struct guard_kind *kind, con
   bool made = !guard;
   int code = guard ? 0 : handle(arena, kind, name, config, &guard, status);
   if (code < 0) return code;
-  if (config) remember(guard, config);
+  void *before = config ? remember(guard, config) : NULL;
   int64_t until_ns = clock_now_ns() + attachment->wait_ns;
   code = await_beat(attachment, until_ns, status);
+  if (code == 0) code = await_number(attachment, answer_by(attachment), status);
   if (code == 0) code = post(attachment, kind, name, guard->wish, answer_by(attachment), status);
   if (code == 0) code = bind(guard, status);
+  if (config && !made && code < 0 && code != NINES_ETIMEOUT) { // refused: what was good is sent to the next engine
+    mem_free(guard->wish);
+    set_wish(guard, before);
+  } else {
+    mem_free(before);
+  }
   // It answers by its default until the engine is there, and a fold has found it.
   if (code == NINES_ETIMEOUT && attachment->without_engine) code = 0;
   if (code < 0 && made) return code; // the handle stays, for another _get
@@ -356,7 +404,8 @@ int nines_arena_engine(const nines_arena *arena, int64_t now_ns)
   if (!attachment->mapping) return NINES_ENGINE_LOST;
   const struct pulse *pulse = attachment->mapping->pulse;
   int64_t age_ns = now_ns - atomic_load_explicit(&pulse->beat_ns, memory_order_acquire);
-  if (age_ns < BEAT_LATE_NS && atomic_load_explicit(&pulse->engine, memory_order_relaxed) != 0)
+  if (age_ns < BEAT_LATE_NS && age_ns > -BEAT_LATE_NS &&
+      atomic_load_explicit(&pulse->engine, memory_order_relaxed) != 0)
     return NINES_ENGINE_THERE;
   return age_ns < attachment->keep_ns ? NINES_ENGINE_GONE : NINES_ENGINE_LOST;
 }
@@ -369,10 +418,17 @@ void attachment_fold(struct nines_arena *arena, int64_t now_ns)
   bool beating = mapping && beats(mapping->pulse, BEAT_LATE_NS);
   bool fresh = !beating && (!mapping || arena_replaced(mapping->memory)) && map_engine(attachment, &arena->status) == 0;
   if (!beating && !fresh) return;
-  for (uint32_t i = 0; i < arena->count; i++) {
+  int code = 0;
+  bool numbered = false;
+  // An engine that does not answer is asked for the rest by the next fold.
+  for (uint32_t i = 0; i < arena->count && code != NINES_ETIMEOUT; i++) {
     struct guard *guard = arena->guards[i];
-    if (atomic_load_explicit(&guard->bound, memory_order_relaxed) && !fresh) continue;
-    if (post(attachment, guard->kind, guard->name, guard->wish, answer_by(attachment), &arena->status) == 0)
-      bind(guard, &arena->status);
+    if (atomic_load_explicit(&guard->bound, memory_order_relaxed) &&
+        mapping_of(attachment, guard->shared) == attachment->mapping)
+      continue;
+    if (!numbered && await_number(attachment, answer_by(attachment), &arena->status) < 0) return;
+    numbered = true;
+    code = post(attachment, guard->kind, guard->name, guard->wish, answer_by(attachment), &arena->status);
+    if (code == 0) bind(guard, &arena->status);
   }
 }

@@ -43,8 +43,21 @@ static void set_free(struct clients *clients, uint32_t writer, uint64_t owner)
                                           memory_order_relaxed);
 }
 
+// Who holds the numbers; of these, as bits, those of clients that live. This very process may be attached, too.
+static uint32_t look_around(const struct clients *clients, const struct writers *writers, uint64_t found[WRITERS_MAX])
+{
+  uint32_t living = 0, beside = writers_held_beside(writers);
+  for (uint32_t writer = WRITER_FIRST; writer < WRITERS_MAX; writer++) {
+    found[writer] = owner_of(clients, writer);
+    bool lives = found[writer] == clients->self ? beside >> writer & 1 : found[writer] && process_lives(found[writer]);
+    if (lives) living |= 1u << writer;
+  }
+  return living;
+}
+
 int clients_open(struct nines_arena *arena, int64_t now_ns, struct status *status)
 {
+  uint64_t found[WRITERS_MAX];
   struct clients *clients = mem_must(sizeof *clients);
   clients->door = object(arena->memory, ARENA_DOOR, "door", sizeof *clients->door, status);
   clients->pulse = object(arena->memory, ARENA_PULSE, "pulse", sizeof *clients->pulse, status);
@@ -53,16 +66,13 @@ int clients_open(struct nines_arena *arena, int64_t now_ns, struct status *statu
     return status->code;
   }
   clients->self = process_identity();
-  for (uint32_t writer = WRITER_FIRST; writer < WRITERS_MAX; writer++) {
-    uint64_t owner = owner_of(clients, writer);
-    if (owner && owner != clients->self && process_lives(owner)) arena->living |= 1u << writer;
-  }
+  arena->living = look_around(clients, arena->writers, found);
   arena->clients = clients;
   if (arena->living) guards_adopt(arena);
   for (uint32_t writer = WRITER_FIRST; writer < WRITERS_MAX; writer++) {
-    uint64_t owner = owner_of(clients, writer);
     uint32_t held = atomic_load_explicit(&arena->writers->held, memory_order_relaxed); // in this life
-    if (owner && !((arena->living | held) >> writer & 1)) set_free(clients, writer, owner);
+    // What was free then may have been claimed since.
+    if (found[writer] && !((arena->living | held) >> writer & 1)) set_free(clients, writer, found[writer]);
   }
   atomic_store_explicit(&clients->pulse->engine, clients->self, memory_order_relaxed);
   atomic_store_explicit(&clients->pulse->beat_ns, now_ns, memory_order_release);

@@ -192,7 +192,8 @@ static int guard_place(struct guard *guard, const void *config, struct status *s
   struct nines_arena *arena = guard->arena;
   const struct guard_kind *kind = guard->kind;
   struct arena_slot first = { 0 }, open = { 0 };
-  size_t table_bytes = arena->clients && kind->stripe_bytes > 0 ? sizeof(struct guard_table) : 0;
+  // In every arena that has a file: the next engine on it may let others attach.
+  size_t table_bytes = arena_path(arena->memory) && kind->stripe_bytes > 0 ? sizeof(struct guard_table) : 0;
   // Without a config, what an earlier life made has its size already.
   bool known = !config && arena_find(arena->memory, kind->id, view_of(guard->name), &first);
   struct guard_parts parts = known ? kind->parts : parts_of(kind, config);

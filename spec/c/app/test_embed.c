@@ -114,6 +114,22 @@ static void test_no_answer(void **state)
   host_close(&host);
 }
 
+// The machine slept: what was answered before is an answer, however late it is read.
+static void test_answer_before_sleep(void **state)
+{
+  (void)state;
+  struct host host;
+  open_shop(&host, host_config(&host), "");
+  host_traffic(&host, "checkout", 0, NS_PER_S);
+  assert_int_equal(1, host.asked_count);
+  assert_int_equal(0, nines_effect_done(host.engine, host.asked[0].id, 0, NULL));
+  host.clock.now_ns += NS_PER_MIN;
+  assert_int_equal(0, nines_turn(host.engine, 0));
+  assert_true(host_heard(&host, "notify.delivered host"));
+  assert_false(host_heard(&host, "notify.retrying host"));
+  host_close(&host);
+}
+
 // --- deployments and commands
 
 struct late {
@@ -382,11 +398,20 @@ static void test_descriptor(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_pager),      cmocka_unit_test(test_page_again),      cmocka_unit_test(test_no_answer),
-    cmocka_unit_test(test_deployer),   cmocka_unit_test(test_failed_rollback), cmocka_unit_test(test_command),
-    cmocka_unit_test(test_only_pages), cmocka_unit_test(test_observe),         cmocka_unit_test(test_calls_from_inside),
-    cmocka_unit_test(test_clock),      cmocka_unit_test(test_same_again),      cmocka_unit_test(test_several),
+    cmocka_unit_test(test_pager),
+    cmocka_unit_test(test_page_again),
+    cmocka_unit_test(test_no_answer),
+    cmocka_unit_test(test_deployer),
+    cmocka_unit_test(test_failed_rollback),
+    cmocka_unit_test(test_command),
+    cmocka_unit_test(test_only_pages),
+    cmocka_unit_test(test_observe),
+    cmocka_unit_test(test_calls_from_inside),
+    cmocka_unit_test(test_clock),
+    cmocka_unit_test(test_same_again),
+    cmocka_unit_test(test_several),
     cmocka_unit_test(test_descriptor),
+    cmocka_unit_test(test_answer_before_sleep),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -139,6 +139,28 @@ static void test_page_after_crash(void **state)
   remove_project(dir);
 }
 
+// The last answer before the end counts: the next life does not ask again.
+static void test_answer_before_close(void **state)
+{
+  (void)state;
+  char dir[40], id[32];
+  struct host host;
+  make_project(dir);
+  nines_config config = host_config(&host);
+  config.dir = dir;
+  host_open(&host, &config);
+  begin_outage(&host);
+  const struct asked *page = last(&host, "page");
+  assert_non_null(page);
+  snprintf(id, sizeof id, "%s", page->id);
+  assert_int_equal(0, nines_effect_done(host.engine, id, 0, NULL));
+  host_close(&host);
+  open_again(&host, dir);
+  for (uint32_t i = 0; i < host.asked_count; i++) assert_string_not_equal(id, host.asked[i].id);
+  host_close(&host);
+  remove_project(dir);
+}
+
 static void test_rollback_after_crash(void **state)
 {
   (void)state;
@@ -335,6 +357,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_page_after_crash),
+    cmocka_unit_test(test_answer_before_close),
     cmocka_unit_test(test_rollback_after_crash),
     cmocka_unit_test(test_command_after_crash),
     cmocka_unit_test(test_replay),

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 
 #include "spec.h"
 
@@ -110,12 +111,55 @@ static void test_a_thread_outlives_the_engine(void **state)
   pthread_barrier_destroy(&crowd.together);
 }
 
+// A process that can open nothing knows little of others: it must not take the living for dead.
+static void test_no_descriptor_left(void **state)
+{
+  (void)state;
+  uint64_t identity = process_identity();
+  struct rlimit limit, none;
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  none = (struct rlimit){ 0, limit.rlim_max };
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+  bool lives = process_lives(identity);
+  uint64_t unsure = process_identity();
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  assert_true(lives);
+  assert_int_equal(process_id(unsure), process_id(identity));
+  assert_true(process_lives(unsure));
+  assert_false(process_lives(identity ^ 1)); // the same number, another start
+}
+
+static void *ask_without_id(void *out)
+{
+  *(uint32_t *)out = writers_number(0);
+  return NULL;
+}
+
+// A handle that is not bound yet has no id: nobody may take that for the loop's number.
+static void test_no_id_is_nobodys(void **state)
+{
+  (void)state;
+  struct writers writers;
+  pthread_t thread;
+  uint32_t number = WRITER_LOOP;
+  assert_int_equal(pthread_create(&thread, NULL, ask_without_id, &number), 0);
+  pthread_join(thread, NULL);
+  assert_int_equal(number, WRITER_SHARED);
+  writers_init(&writers, NULL);
+  writers_bind_loop(&writers);
+  assert_int_equal(writers_number(0), WRITER_SHARED);
+  assert_int_equal(writers_mine(&writers), WRITER_LOOP);
+  writers_fini(&writers);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_numbers_are_unique_and_return),
     cmocka_unit_test(test_many_engines_in_one_thread),
     cmocka_unit_test(test_a_thread_outlives_the_engine),
+    cmocka_unit_test(test_no_descriptor_left),
+    cmocka_unit_test(test_no_id_is_nobodys),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
