@@ -14,6 +14,7 @@
 #include "json.h"
 #include "letter.h"
 #include "mem.h"
+#include "slo.h"
 
 static const char *const severities[] = { "P0", "P1", "P2", NULL };
 static const char path_alert[] = "critical_path_breached";
@@ -40,6 +41,8 @@ static void alert_free(struct alert *alert)
   mem_free(alert->runbook);
   mem_free(alert->acked_by);
   mem_free(alert->why_paged);
+  mem_free(alert->evidence);
+  pool_fini(&alert->pool);
   mem_free(alert);
 }
 
@@ -57,7 +60,7 @@ static void alert_publish(struct alert *alert, const char *topic)
   struct pool pool = { 0 };
   struct value document = value_table();
   alert_describe(alert, &pool, &document);
-  engine_publish(alert->engine, topic, alert->object, &document);
+  engine_publish(alert->engine, topic, alert->of_rule ? alert->name : alert->object, &document);
   pool_fini(&pool);
 }
 
@@ -66,9 +69,24 @@ struct alert *alert_of(const nines *engine, const char *kind, const char *object
   size_t at = 0;
   for (struct map_entry *entry; (entry = map_next(&engine->alerts, &at));) {
     struct alert *alert = entry->value;
-    if (!alert->resolved_wall_ns && strcmp(alert->kind, kind) == 0 && strcmp(alert->object, object) == 0) return alert;
+    if (!alert->resolved_wall_ns && !alert->of_rule && strcmp(alert->kind, kind) == 0 &&
+        strcmp(alert->object, object) == 0)
+      return alert;
   }
   return NULL;
+}
+
+struct alert *alert_of_rule(const nines *engine, const char *rule, const char *object)
+{
+  size_t at = 0;
+  struct alert *paged = NULL;
+  for (struct map_entry *entry; (entry = map_next(&engine->alerts, &at));) {
+    struct alert *alert = entry->value;
+    if (alert->resolved_wall_ns || !alert->of_rule || strcmp(alert->name, rule) != 0) continue;
+    if (object ? strcmp(alert->object, object) == 0 : !alert->paged_wall_ns) return alert;
+    if (!object) paged = alert;
+  }
+  return paged;
 }
 
 bool alert_wants_handler(struct alert *alert)
@@ -97,6 +115,10 @@ static void forget_closed(nines *engine)
 
 static bool still_breached(const struct alert *alert)
 {
+  if (alert->of_rule) {
+    const struct rule_instance *instance = rule_instance_of(alert->engine, alert->name, alert->object);
+    return instance && instance->alarm->state == ALARM_FIRING;
+  }
   const struct path *path = path_find(alert->engine, alert->object);
   return path && path->state->breached;
 }
@@ -117,30 +139,27 @@ static void set_hold(struct alert *alert)
   engine_timer_set(engine, &alert->timer, engine->now_ns + (wait_ns > 0 ? wait_ns : 0));
 }
 
-struct alert *alert_open(nines *engine, struct path *path)
+// The same for breaches and rules; `handled`: somebody may mend it before it is paged.
+static void alert_begin(struct alert *alert, const char *name, const char *kind, const char *object,
+                        const char *service, const char *summary, const char *runbook)
 {
-  struct alert *alert = alert_of(engine, "critical_path", path->name);
-  if (alert) return alert;
-  struct pool pool = { 0 };
-  const struct path_settings *settings = &path->settings;
-  alert = mem_must(sizeof *alert);
+  nines *engine = alert->engine;
   engine_new_id(engine, "a", alert->id);
-  alert->engine = engine;
-  alert->name = mem_must_copy(path_alert);
-  alert->kind = mem_must_copy("critical_path");
-  alert->object = mem_must_copy(path->name);
-  alert->service = mem_must_copy(settings->service ? settings->service : "");
-  alert->severity = settings->severity;
-  alert->episode = path->state->episode;
-  alert->summary = mem_must_copy(path_summary(path, &pool));
-  alert->runbook = mem_must_copy(settings->runbook ? settings->runbook : "");
+  alert->name = mem_must_copy(name);
+  alert->kind = mem_must_copy(kind);
+  alert->object = mem_must_copy(object);
+  alert->service = mem_must_copy(service ? service : "");
+  alert->summary = mem_must_copy(summary);
+  alert->runbook = mem_must_copy(runbook ? runbook : "");
   alert->opened_wall_ns = engine->wall_ns;
-  alert->observe = settings->observe || engine->observe;
-  pool_fini(&pool);
   CHECK(map_put(&engine->alerts, view_of(alert->id), alert) == 0);
   forget_closed(engine);
-  if (scripts_handles(engine->scripts, "critical_path.breached", path->name)) {
-    int64_t hold_ns = settings->page_after_ns >= 0 ? settings->page_after_ns : engine->settings->page_after_ns;
+}
+
+static void alert_tell(struct alert *alert, bool handled, int64_t hold_ns)
+{
+  nines *engine = alert->engine;
+  if (handled) {
     alert->hold_wall_ns = engine->wall_ns + hold_ns;
     set_hold(alert);
   }
@@ -150,7 +169,113 @@ struct alert *alert_open(nines *engine, struct path *path)
     alert_save(alert);
   else
     alert_page(engine, alert, NULL, NULL, NULL, "no handler");
+}
+
+// When did it begin? The first bucket over the objective, of those before this one without a gap.
+static void find_onset(struct alert *alert, const struct burn *burn, double allowed, bool slow)
+{
+  nines *engine = alert->engine;
+  int64_t onset_ns = burn_onset_ns(burn, engine->now_ns, allowed, slow);
+  if (!onset_ns) return;
+  char text[DURATION_TEXT_MAX];
+  struct buf evidence = { 0 };
+  int64_t ago_ns = engine->now_ns - onset_ns;
+  alert->onset_wall_ns = engine->wall_ns - ago_ns;
+  buf_printf(&evidence, "more %s than the objective allows since %s before it was noticed",
+             slow ? "slow ones" : "failures", duration_format(ago_ns / NS_PER_MS * NS_PER_MS, text));
+  mem_free(alert->evidence);
+  alert->evidence = mem_must_copy(evidence.data);
+  buf_free(&evidence);
+}
+
+static void path_onset(struct alert *alert, const struct path *path)
+{
+  bool slow = path->settings.success_rate <= 0 || path->state->success.state != BREACH_BREACHED;
+  if (slow && path->settings.latency_q <= 0) slow = false;
+  double allowed = slow ? 1 - path->settings.latency_q : 1 - path->settings.success_rate / 100;
+  find_onset(alert, path->burn, allowed, slow);
+}
+
+struct alert *alert_open(nines *engine, struct path *path)
+{
+  struct alert *alert = alert_of(engine, "critical_path", path->name);
+  if (alert) return alert;
+  struct pool pool = { 0 };
+  const struct path_settings *settings = &path->settings;
+  alert = mem_must(sizeof *alert);
+  alert->engine = engine;
+  alert->severity = settings->severity;
+  alert->episode = path->state->episode;
+  alert->observe = settings->observe || engine->observe;
+  path_onset(alert, path);
+  alert_begin(alert, path_alert, "critical_path", path->name, settings->service, path_summary(path, &pool),
+              settings->runbook);
+  pool_fini(&pool);
+  int64_t hold_ns = settings->page_after_ns >= 0 ? settings->page_after_ns : engine->settings->page_after_ns;
+  alert_tell(alert, scripts_handles(engine->scripts, "critical_path.breached", path->name), hold_ns);
   return alert;
+}
+
+// --- of rules
+
+static const char *subject_noun(struct subject subject)
+{
+  return subject.kind == SUBJECT_PATH ? "critical_path" : subject.kind == SUBJECT_SLO ? "slo" : "";
+}
+
+static const char *service_of(const struct rule_instance *instance)
+{
+  if (instance->rule->settings.service) return instance->rule->settings.service;
+  if (instance->subject.kind == SUBJECT_PATH) return ((const struct path *)instance->subject.object)->settings.service;
+  return NULL;
+}
+
+static const char *rule_summary(const struct rule_instance *instance, struct pool *pool)
+{
+  const struct rule *rule = instance->rule;
+  struct buf out = { 0 };
+  struct template_words words = { rule->name, instance->object, service_of(instance),
+                                  severity_name(rule->settings.severity) };
+  buf_printf(&out, "%s%s%s: ", rule->name, instance->object[0] ? " on " : "", instance->object);
+  if (instance->message) template_fill(instance->message, &words, &out);
+  if (!instance->message) buf_text(&out, rule_text(rule, pool));
+  // Without memory for the words the page still has a title.
+  const char *text = out.failed ? NULL : pool_copy(pool, buf_view(&out));
+  buf_free(&out);
+  return text ? text : rule->name;
+}
+
+static void rule_onset(struct alert *alert, const struct rule_instance *instance)
+{
+  nines *engine = alert->engine;
+  const struct path *path = instance->subject.kind == SUBJECT_PATH ? instance->subject.object : NULL;
+  const struct slo *slo = instance->subject.kind == SUBJECT_SLO ? instance->subject.object : NULL;
+  if (path && path->settings.success_rate > 0)
+    find_onset(alert, path->burn, 1 - path->settings.success_rate / 100, false);
+  if (slo) find_onset(alert, slo->burn, 1 - slo->settings.objective / 100, false);
+  if (alert->onset_wall_ns) return;
+  alert->onset_wall_ns = engine->wall_ns - (engine->now_ns - instance->alarm->active_ns);
+  alert->evidence = mem_must_copy("when its condition became true");
+}
+
+void alert_rule_fired(nines *engine, struct rule_instance *instance)
+{
+  struct rule *rule = instance->rule;
+  if (alert_of_rule(engine, rule->name, instance->object)) return;
+  struct pool pool = { 0 };
+  struct alert *alert = mem_must(sizeof *alert);
+  alert->engine = engine;
+  alert->of_rule = true;
+  alert->severity = rule->settings.severity;
+  alert->episode = instance->alarm->episode;
+  alert->observe = rule->settings.observe || engine->observe;
+  if (rule->settings.labels) value_copy(&alert->pool, &alert->labels, rule->settings.labels);
+  rule_onset(alert, instance);
+  alert_begin(alert, rule->name, subject_noun(instance->subject), instance->object, service_of(instance),
+              rule_summary(instance, &pool), rule->settings.runbook);
+  if (rule->settings.burning) alert_publish(alert, "slo.burning");
+  pool_fini(&pool);
+  alert_tell(alert, scripts_handles(engine->scripts, "alert.firing", rule->name), engine->settings->page_after_ns);
 }
 
 struct value *alert_labels(const struct alert *alert, struct pool *pool)
@@ -158,6 +283,8 @@ struct value *alert_labels(const struct alert *alert, struct pool *pool)
   struct value *labels = pool_alloc(pool, sizeof *labels);
   CHECK(labels);
   *labels = value_table();
+  for (size_t i = 0; alert->labels.type == VALUE_TABLE && i < alert->labels.table.count; i++)
+    value_put(pool, labels, alert->labels.table.members[i].key.data, alert->labels.table.members[i].value);
   value_put_text(pool, labels, "alertname", alert->name);
   value_put_text(pool, labels, "severity", severity_name(alert->severity));
   if (alert->service[0]) value_put_text(pool, labels, "service", alert->service);
@@ -215,21 +342,20 @@ bool alert_page(nines *engine, struct alert *alert, const char *severity, const 
   return true;
 }
 
-void alert_recovered(nines *engine, struct path *path)
+static void alert_resolve(struct alert *alert, const char *how)
 {
-  struct alert *alert = alert_of(engine, "critical_path", path->name);
-  if (!alert) return;
+  nines *engine = alert->engine;
   alert->resolved_wall_ns = engine->wall_ns;
   engine_timer_stop(engine, &alert->timer);
   if (alert->paged_wall_ns && !alert->observe) {
     struct pool pool = { 0 };
     struct value *annotations = alert_annotations(alert, NULL, &pool);
-    value_put_text(&pool, annotations, "resolution", path_recovery(path, &pool));
+    value_put_text(&pool, annotations, "resolution", how);
     struct letter_draft draft = { .kind = "page",
                                   .status = "resolved",
                                   .alert = alert->id,
                                   .severity = severity_name(alert->severity),
-                                  .title = path_recovery(path, &pool),
+                                  .title = how,
                                   .text = "recovered",
                                   .service = alert->service,
                                   .labels = alert_labels(alert, &pool),
@@ -239,15 +365,39 @@ void alert_recovered(nines *engine, struct path *path)
     letters_resolve(engine, &draft);
     pool_fini(&pool);
   }
-  engine_log(engine, "info", "%s has recovered", alert->object);
+  engine_log(engine, "info", "%s has recovered", alert->object[0] ? alert->object : alert->name);
   alert_publish(alert, "alert.resolved");
   alert_save(alert);
 }
 
+void alert_recovered(nines *engine, struct path *path)
+{
+  struct pool pool = { 0 };
+  struct alert *alert = alert_of(engine, "critical_path", path->name);
+  if (alert) alert_resolve(alert, path_recovery(path, &pool));
+  pool_fini(&pool);
+}
+
+void alert_rule_resolved(nines *engine, struct rule_instance *instance, const char *why)
+{
+  struct alert *alert = alert_of_rule(engine, instance->rule->name, instance->object);
+  if (!alert) return;
+  struct buf how = { 0 };
+  buf_printf(&how, "%s%s%s: %s", alert->name, alert->object[0] ? " on " : "", alert->object, why ? why : "resolved");
+  alert_resolve(alert, how.data);
+  buf_free(&how);
+}
+
+// Handlers of path alerts answer critical_path.breached, those of rules alert.firing.
+static struct alert *alert_of_handler(nines *engine, const struct caller *caller)
+{
+  if (strcmp(caller->topic, "critical_path.breached") == 0) return alert_of(engine, "critical_path", caller->name);
+  return strcmp(caller->topic, "alert.firing") == 0 ? alert_of_rule(engine, caller->name, NULL) : NULL;
+}
+
 void alert_handler_end(nines *engine, const struct caller *caller, enum task_end end, const char *why)
 {
-  if (end == TASK_DONE || strcmp(caller->topic, "critical_path.breached") != 0) return;
-  struct alert *alert = alert_of(engine, "critical_path", caller->name);
+  struct alert *alert = end == TASK_DONE ? NULL : alert_of_handler(engine, caller);
   if (!alert || alert->paged_wall_ns) return;
   if (end == TASK_CANCELLED) {
     alert->rerun = true;
@@ -295,7 +445,11 @@ void alert_describe(const struct alert *alert, struct pool *pool, struct value *
   value_put(pool, out, "episode", value_integer(alert->episode));
   value_put_text(pool, out, "summary", alert->summary);
   value_put_text(pool, out, "runbook", alert->runbook);
+  if (alert->of_rule) value_put(pool, out, "of_rule", value_bool(true));
+  if (alert->labels.type == VALUE_TABLE) value_put(pool, out, "labels", alert->labels);
   put_time(pool, out, "opened_ns", alert->opened_wall_ns);
+  put_time(pool, out, "onset_ns", alert->onset_wall_ns);
+  if (alert->evidence) value_put_text(pool, out, "evidence", alert->evidence);
   put_time(pool, out, "hold_ns", alert->hold_wall_ns);
   put_time(pool, out, "paged_ns", alert->paged_wall_ns);
   put_time(pool, out, "acked_ns", alert->acked_wall_ns);
@@ -341,6 +495,10 @@ static void load_alert(void *userdata, const char *id, struct view json)
   alert->acked_wall_ns = value_get_integer(&document, "acked_ns", 0);
   alert->resolved_wall_ns = value_get_integer(&document, "resolved_ns", 0);
   alert->observe = value_get_bool(&document, "observe", false);
+  alert->of_rule = value_get_bool(&document, "of_rule", false);
+  alert->onset_wall_ns = value_get_integer(&document, "onset_ns", 0);
+  if (value_get(&document, "evidence")) alert->evidence = copy_text(&document, "evidence");
+  if (value_get(&document, "labels")) value_copy(&alert->pool, &alert->labels, value_get(&document, "labels"));
   if (value_get(&document, "acked_by")) alert->acked_by = copy_text(&document, "acked_by");
   if (value_get(&document, "why_paged")) alert->why_paged = copy_text(&document, "why_paged");
   CHECK(map_put(&engine->alerts, view_of(alert->id), alert) == 0);
@@ -352,9 +510,42 @@ void alerts_load(nines *engine)
   engine->door.documents(engine->door.self, "alert", load_alert, engine);
 }
 
+static void take_up_hold(nines *engine, struct alert *alert, bool handled)
+{
+  engine_log(engine, "info", "resumed: alert %s (%s) is still open", alert->id,
+             alert->of_rule ? alert->name : alert->object);
+  if (alert->paged_wall_ns) return;
+  alert->rerun = handled;
+  if (alert->rerun)
+    set_hold(alert);
+  else
+    alert_page(engine, alert, NULL, NULL, NULL, "no handler");
+}
+
+static void take_up_rule(nines *engine, struct alert *alert)
+{
+  struct rule_instance *instance = rule_instance_of(engine, alert->name, alert->object);
+  alert->orphan = !instance;
+  if (!instance) return;
+  if (instance->fresh && instance->alarm->state != ALARM_FIRING) { // the arena is new but the store remembers
+    *instance->alarm = (struct alarm){ .state = ALARM_FIRING,
+                                       .since_ns = engine->now_ns - (engine->wall_ns - alert->opened_wall_ns),
+                                       .active_ns = engine->now_ns,
+                                       .episode = alert->episode };
+  }
+  if (instance->alarm->state != ALARM_FIRING)
+    alert_rule_resolved(engine, instance, NULL);
+  else
+    take_up_hold(engine, alert, scripts_handles(engine->scripts, "alert.firing", alert->name));
+}
+
 // An open alert of an earlier life: does its breach last, who pages when?
 static void take_up(nines *engine, struct alert *alert)
 {
+  if (alert->of_rule) {
+    take_up_rule(engine, alert);
+    return;
+  }
   struct path *path = path_find(engine, alert->object);
   alert->orphan = !path || !path->declared_by;
   if (alert->orphan) return; // not declared in this life: the alert waits for its policy, or for a person
@@ -372,13 +563,18 @@ static void take_up(nines *engine, struct alert *alert)
     alert_recovered(engine, path);
     return;
   }
-  engine_log(engine, "info", "resumed: alert %s (%s) is still open", alert->id, alert->object);
-  if (alert->paged_wall_ns) return;
-  alert->rerun = scripts_handles(engine->scripts, "critical_path.breached", alert->object);
-  if (alert->rerun)
-    set_hold(alert);
-  else
-    alert_page(engine, alert, NULL, NULL, NULL, "no handler");
+  take_up_hold(engine, alert, scripts_handles(engine->scripts, "critical_path.breached", alert->object));
+}
+
+// Fired, but the alert was not stored yet when the engine died.
+static void open_missing(nines *engine)
+{
+  size_t at = 0;
+  for (struct map_entry *entry; (entry = map_next(&engine->rules, &at));) {
+    struct rule *rule = entry->value;
+    for (uint32_t i = 0; i < rule->count; i++)
+      if (rule->instances[i].alarm->state == ALARM_FIRING) alert_rule_fired(engine, &rule->instances[i]);
+  }
 }
 
 void alerts_reconcile(nines *engine)
@@ -395,6 +591,30 @@ void alerts_reconcile(nines *engine)
         alert_open(engine, path); // the breach was seen, the alert not yet stored, when the engine died
     alert->rerun = !alert->paged_wall_ns;
   }
+  open_missing(engine);
+}
+
+void alerts_republish(nines *engine)
+{
+  size_t at = 0;
+  for (struct map_entry *entry; (entry = map_next(&engine->alerts, &at));) {
+    struct alert *alert = entry->value;
+    if (alert->of_rule && !alert->resolved_wall_ns && alert_wants_handler(alert)) alert_publish(alert, "alert.firing");
+  }
+}
+
+double alerts_mttd_s(const nines *engine)
+{
+  double sum = 0;
+  uint32_t count = 0;
+  size_t at = 0;
+  for (struct map_entry *entry; (entry = map_next(&engine->alerts, &at));) {
+    const struct alert *alert = entry->value;
+    if (!alert->onset_wall_ns) continue;
+    sum += (double)(alert->opened_wall_ns - alert->onset_wall_ns) / NS_PER_S;
+    count++;
+  }
+  return count ? sum / count : -1;
 }
 
 void alerts_adopt(nines *engine)

@@ -26,7 +26,9 @@
 #include "path.h"
 #include "protection.h"
 #include "request.h"
+#include "rule.h"
 #include "service.h"
+#include "slo.h"
 #include "track.h"
 #include "verbs.h"
 
@@ -256,6 +258,8 @@ void engine_close(nines *engine)
   verbs_close(engine);
   tracks_close(engine);
   guardeds_close(engine);
+  rules_close(engine);
+  slos_close(engine);
   alerts_close(engine);
   letters_close(engine);
   effects_close(engine);
@@ -350,6 +354,7 @@ static void apply_reload(nines *engine)
     alerts_adopt(engine);
   }
   paths_republish(engine);
+  alerts_republish(engine);
 }
 
 static void apply(nines *engine, const struct input *input)

@@ -24,7 +24,7 @@
 #define BEAT_NS (50 * 1000000LL)
 
 // Kinds of objects in the arena.
-enum { ARENA_CLOCK = 1, ARENA_PATH, ARENA_QUANTILE };
+enum { ARENA_CLOCK = 1, ARENA_PATH, ARENA_QUANTILE, ARENA_SLO, ARENA_ALARM };
 
 struct engine_timer {
   struct heap_node node; // first
@@ -83,19 +83,22 @@ struct nines {
   struct path **path_index;      // by number, for beats
   uint32_t path_count;
   uint64_t paths_changed; // grows when routes to paths must be told anew
-  struct map alerts;      // id -> struct alert, open ones and the newest closed ones
-  struct map outbox;      // id -> struct letter
-  struct map services;    // name -> struct service
-  struct map flags;       // name -> struct flag
-  struct map effects;     // key -> struct effect
-  struct map keeps;       // script -> struct value_doc
-  struct map operations;  // number -> struct operation
-  struct map throttles;   // script and title -> wall time of the last one
-  struct list tracks;     // functions that path:track runs (track.c)
-  struct list guardeds;   // calls that run under a protection (guarded.c)
-  struct list waits;      // tasks that wait for the door (verbs.c)
-  struct map held;        // policy file -> struct held: versions that the host refused
-  struct map gauges;      // key -> struct gauge: series that conditions mention, as of the last beat
+  struct map slos;        // name -> struct slo
+  struct map rules;       // name -> struct rule
+  struct engine_timer rules_timer;
+  struct map alerts;     // id -> struct alert, open ones and the newest closed ones
+  struct map outbox;     // id -> struct letter
+  struct map services;   // name -> struct service
+  struct map flags;      // name -> struct flag
+  struct map effects;    // key -> struct effect
+  struct map keeps;      // script -> struct value_doc
+  struct map operations; // number -> struct operation
+  struct map throttles;  // script and title -> wall time of the last one
+  struct list tracks;    // functions that path:track runs (track.c)
+  struct list guardeds;  // calls that run under a protection (guarded.c)
+  struct list waits;     // tasks that wait for the door (verbs.c)
+  struct map held;       // policy file -> struct held: versions that the host refused
+  struct map gauges;     // key -> struct gauge: series that conditions mention, as of the last beat
   uint64_t next_operation, next_ticket;
   uint64_t next_id; // for alerts, deployments, letters: never repeats in one data directory
 

@@ -6,12 +6,12 @@
 
 #include "path.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "alert.h"
 #include "check.h"
+#include "condition.h"
 #include "duration.h"
 #include "mem.h"
 #include "service.h"
@@ -31,6 +31,11 @@ struct tally path_tally(const struct path *path)
     if (meter) sum = tally_add(sum, meter_tally(meter));
   }
   return sum;
+}
+
+struct tally path_counted(const struct path *path)
+{
+  return path->engine->replay ? path_tally(path) : path->seen;
 }
 
 static void meters_latency(const struct path *path, uint32_t count[static HISTOGRAM_BUCKETS])
@@ -131,7 +136,7 @@ static void path_free(struct path *path)
 {
   if (path->recorded) path->recorded->owner = NULL;
   size_t at = 0;
-  for (struct map_entry *entry; (entry = map_next(&path->conditions, &at));) expr_free(entry->value);
+  for (struct map_entry *entry; (entry = map_next(&path->conditions, &at));) condition_free(entry->value);
   map_fini(&path->conditions);
   pool_fini(&path->settings_pool);
   mem_free(path->declared_by);
@@ -313,7 +318,7 @@ static void path_judge(struct path *path)
 void path_fold(struct path *path)
 {
   nines *engine = path->engine;
-  burn_fold(path->burn, engine->now_ns, engine->replay ? path_tally(path) : path->seen);
+  burn_fold(path->burn, engine->now_ns, path_counted(path));
   for (uint32_t i = 0; i < path->quantile_count; i++)
     quantile_fold(path->quantiles[i].quantile, engine->now_ns, path_latency, path);
   path_judge(path);
@@ -373,17 +378,16 @@ static const struct path_field_name {
                     { "p95", FIELD_QUANTILE, 0.95 },
                     { "p99", FIELD_QUANTILE, 0.99 } };
 
-static const struct path_field_name *field_name(const char *name)
+int path_field_number(const char *name)
 {
   for (size_t i = 0; i < sizeof field_names / sizeof *field_names; i++)
-    if (strcmp(field_names[i].name, name) == 0) return &field_names[i];
-  return NULL;
+    if (strcmp(field_names[i].name, name) == 0) return (int)i;
+  return -1;
 }
 
-bool path_field(const struct path *path, const char *name, int64_t window_ns, double *out)
+bool path_read(const struct path *path, int number, int64_t window_ns, double *out)
 {
-  const struct path_field_name *field = field_name(name);
-  if (!field) return false;
+  const struct path_field_name *field = &field_names[number];
   if (window_ns == 0) window_ns = path->settings.window_ns;
   if (field->kind == FIELD_QUANTILE) return read_quantile(path, field->q, window_ns, out);
   struct tally tally = burn_sum(path->burn, path->engine->now_ns, window_ns);
@@ -413,11 +417,18 @@ bool path_field(const struct path *path, const char *name, int64_t window_ns, do
   return false;
 }
 
+bool path_field(const struct path *path, const char *name, int64_t window_ns, double *out)
+{
+  int field = path_field_number(name);
+  return field >= 0 && path_read(path, field, window_ns, out);
+}
+
 int path_field_check(const struct path *path, const struct expr_field *field, struct status *status)
 {
   char text[DURATION_TEXT_MAX];
-  const struct path_field_name *known = field_name(field->name);
-  if (field->object || !known) return 0; // another object's, or a series
+  int number = path_field_number(field->name);
+  if (number < 0) return 0; // a series
+  const struct path_field_name *known = &field_names[number];
   int64_t window_ns = field->window_ns ? field->window_ns : path->settings.window_ns;
   if (known->kind == FIELD_QUANTILE) {
     for (uint32_t i = 0; i < path->quantile_count; i++)
@@ -431,62 +442,31 @@ int path_field_check(const struct path *path, const struct expr_field *field, st
                     field->column, field->name, duration_format(window_ns, text));
 }
 
-struct condition_reader {
-  struct path *path;
-  const struct expr *expr;
-};
-
-static bool read_field(void *userdata, uint32_t index, double *out)
+static struct condition *condition_get(struct path *path, const char *text, struct status *status)
 {
-  const struct condition_reader *reader = userdata;
-  const struct expr_field *field = expr_field_at(reader->expr, index);
-  const struct path *path = field->object ? path_find(reader->path->engine, field->object) : reader->path;
-  if (!path) return false;
-  if (!field->labels && field_name(field->name)) return path_field(path, field->name, field->window_ns, out);
-  const struct gauge *gauge = engine_gauge(path->engine, field->name, field->labels);
-  if (!gauge || isnan(gauge->value)) return false;
-  *out = gauge->value;
-  return true;
-}
-
-static struct expr *condition_get(struct path *path, const char *condition, struct status *status)
-{
-  struct expr *expr = map_get(&path->conditions, view_of(condition));
-  if (expr) return expr;
+  struct condition *condition = map_get(&path->conditions, view_of(text));
+  if (condition) return condition;
   if (path->conditions.count >= 256) {
     status_set(status, NINES_ELIMIT,
                "critical_path \"%s\" has been asked 256 different conditions; build them from constants", path->name);
     return NULL;
   }
-  if (expr_compile(&expr, view_of(condition), status) < 0) return NULL;
-  if (expr_for_ns(expr)) {
+  struct subject own = { .kind = SUBJECT_PATH, .object = path };
+  if (condition_compile(&condition, path->engine, own, view_of(text), status) < 0) return NULL;
+  if (expr_for_ns(condition_expr(condition))) {
     status_set(status, NINES_EINVAL, "\"for\" belongs to alerts; ask the plain condition, or wait_for it");
-    expr_free(expr);
+    condition_free(condition);
     return NULL;
   }
-  for (uint32_t i = 0; i < expr_field_count(expr); i++) {
-    const struct expr_field *field = expr_field_at(expr, i);
-    const struct path *of = field->object ? path_find(path->engine, field->object) : path;
-    if (!of)
-      status_set(status, NINES_EINVAL, "column %u: there is no critical_path \"%s\"", field->column, field->object);
-    else
-      path_field_check(of, field, status);
-    if (status->code < 0) {
-      expr_free(expr);
-      return NULL;
-    }
-    if (!field_name(field->name)) engine_gauge(path->engine, field->name, field->labels);
-  }
-  CHECK(map_put(&path->conditions, view_of(condition), expr) == 0);
-  return expr;
+  CHECK(map_put(&path->conditions, view_of(text), condition) == 0);
+  return condition;
 }
 
-enum truth path_is(struct path *path, const char *condition, struct status *status)
+enum truth path_is(struct path *path, const char *text, struct status *status)
 {
   status->code = 0;
-  struct expr *expr = condition_get(path, condition, status);
-  if (!expr) return TRUTH_UNKNOWN;
-  return expr_eval(expr, read_field, &(struct condition_reader){ path, expr });
+  const struct condition *condition = condition_get(path, text, status);
+  return condition ? condition_eval(condition) : TRUTH_UNKNOWN;
 }
 
 bool path_recovered(const struct path *path)

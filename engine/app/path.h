@@ -65,7 +65,7 @@ struct path {
   uint32_t seen_latency[HISTOGRAM_BUCKETS];
   struct tally second_seen; // at the last whole second, for the recording of seconds
   uint32_t second_octave[PATH_OCTAVES];
-  struct map conditions; // text -> struct expr, of :is
+  struct map conditions; // text -> struct condition, of :is
   struct list waits;     // struct path_wait: recovers_within
   bool fresh;            // its numbers are of this life only
 };
@@ -75,8 +75,11 @@ struct path *path_find(const nines *engine, const char *name);
 void path_fold(struct path *path); // takes the meters' sums into the windows, judges, and tells alert.h
 int paths_fold(nines *engine, struct view beat, struct status *status); // the body of a beat
 struct tally path_tally(const struct path *path);                       // cumulative
+struct tally path_counted(const struct path *path);                     // as of the last beat: what is judged by
 // A field of the condition language ("success_rate", ...) over window_ns (0: its own). False: no data; NAN never.
 bool path_field(const struct path *path, const char *name, int64_t window_ns, double *out);
+int path_field_number(const char *name); // for path_read; -1: no field of paths
+bool path_read(const struct path *path, int field, int64_t window_ns, double *out);
 // Is this field known, and does the path keep this window? 0, or NINES_EINVAL with a sentence.
 int path_field_check(const struct path *path, const struct expr_field *field, struct status *status);
 enum truth path_is(struct path *path, const char *condition,

@@ -18,11 +18,11 @@
 #include "protection_nouns.h"
 #include "schema.h"
 #include "service.h"
+#include "slo.h"
 
-const struct noun *const nouns[] = { &path_noun,    &service_noun, &deployment_noun, &flag_noun,
-                                     &breaker_noun, &limiter_noun, &bulkhead_noun,   &adaptive_limit_noun,
-                                     &shedder_noun, &retry_noun,   &timeout_noun,    &fallback_noun,
-                                     NULL };
+const struct noun *const nouns[] = { &path_noun,    &slo_noun,     &alert_noun,   &service_noun,  &deployment_noun,
+                                     &flag_noun,    &breaker_noun, &limiter_noun, &bulkhead_noun, &adaptive_limit_noun,
+                                     &shedder_noun, &retry_noun,   &timeout_noun, &fallback_noun, NULL };
 
 static const struct value empty_table = { .type = VALUE_TABLE };
 
@@ -66,6 +66,9 @@ static int read_page(struct call *call, const char *verb, struct page_settings *
 static struct alert *alert_about(nines *engine, const struct call *call, const struct value *about)
 {
   const char *name = strncmp(call->caller->topic, "critical_path.", 14) == 0 ? call->caller->name : NULL;
+  if (about && about->type == VALUE_OBJECT && about->object.noun == &alert_noun)
+    return alert_of_rule(engine, ((const struct rule *)(uintptr_t)about->object.handle)->name, NULL);
+  if (!about && strncmp(call->caller->topic, "alert.", 6) == 0) return alert_of_rule(engine, call->caller->name, NULL);
   if (about && about->type == VALUE_OBJECT && about->object.noun == &path_noun)
     name = ((const struct path *)(uintptr_t)about->object.handle)->name;
   return name ? alert_of(engine, "critical_path", name) : NULL;

@@ -85,6 +85,19 @@ const char *expr_text(const struct expr *expr)
   return expr->text;
 }
 
+double expr_demands(const struct expr *expr, uint32_t field)
+{
+  double most = -INFINITY;
+  for (uint32_t i = 0; i < expr->code_count; i++) {
+    const struct expr_node *node = &expr->code[i];
+    if (node->op == OP_OR || node->op == OP_NOT) return -INFINITY;
+    if (i < 2 || (node->op != OP_GT && node->op != OP_GE)) continue;
+    const struct expr_node *left = &expr->code[i - 2], *right = &expr->code[i - 1];
+    if (left->op == OP_FIELD && left->arg == field && right->op == OP_NUMBER) most = fmax(most, right->value);
+  }
+  return most;
+}
+
 static double compare(enum expr_op op, double a, double b)
 {
   if (isnan(a) || isnan(b)) return NAN;

@@ -45,6 +45,9 @@ void expr_free(struct expr *expr);
 uint32_t expr_field_count(const struct expr *expr);
 const struct expr_field *expr_field_at(const struct expr *expr, uint32_t index);
 int64_t expr_for_ns(const struct expr *expr); // 0: none
+// The most that the condition, as a chain of `and`, demands of a field: N of `field > N` or `field >= N`; -INFINITY:
+// nothing, or it cannot be told (an `or`, a `not`).
+double expr_demands(const struct expr *expr, uint32_t field);
 const char *expr_text(const struct expr *expr);
 
 // Reads field `index` into *out; false: no data. Every field that is needed is read; `and`/`or` stop early.

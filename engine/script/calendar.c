@@ -86,3 +86,23 @@ int64_t calendar_next(const struct calendar *calendar, int64_t local_ns)
     if (moment > local_ns && calendar->days >> weekday & 1) return moment;
   }
 }
+
+static bool is_leap(int64_t year)
+{
+  return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+}
+
+int64_t calendar_period_start(int64_t local_ns, int64_t window_ns)
+{
+  static const int days_of[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+  int64_t day = local_ns / NS_PER_DAY, year = 1970, began = 0;
+  if (window_ns <= 7 * NS_PER_DAY) return (day - (day + 3) % 7) * NS_PER_DAY; // 1970-01-01 was a Thursday
+  while (began + 365 + is_leap(year) <= day) began += 365 + is_leap(year++);
+  for (int month = 0, quarter = 0; month < 12; month++) {
+    int days = days_of[month] + (month == 1 && is_leap(year));
+    if (month % 3 == 0) quarter = (int)began;
+    if (began + days > day) return (window_ns <= 31 * NS_PER_DAY ? began : quarter) * NS_PER_DAY;
+    began += days;
+  }
+  return began * NS_PER_DAY;
+}

@@ -14,5 +14,8 @@ struct calendar {
 int calendar_parse(struct view text, struct calendar *out, struct status *status);
 // The first such moment after `local_ns` (nanoseconds of local time since 1970).
 int64_t calendar_next(const struct calendar *calendar, int64_t local_ns);
+// When the calendar period that local_ns lies in began: the week (Monday) for window_ns up to 7 d, the month up to 31
+// d, else the quarter.
+int64_t calendar_period_start(int64_t local_ns, int64_t window_ns);
 
 #endif
