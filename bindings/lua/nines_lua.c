@@ -461,7 +461,33 @@ static int show_hash(lua_State *L)
 
 // --- the module
 
+static int send(lua_State *L, bool counter)
+{
+  struct world *world = world_of(L);
+  struct status status = { 0 };
+  size_t size;
+  const char *key = luaL_checklstring(L, 2, &size);
+  double value = luaL_checknumber(L, 3);
+  if (world_send(world, (struct view){ key, size }, counter, value, &status) < 0)
+    return luaL_error(L, "%s", status.text);
+  return 0;
+}
+
+// world:gauge("queue_lag", 12): what a sender would send now.
+static int gauge(lua_State *L)
+{
+  return send(L, false);
+}
+
+// world:count('orders{shop="north"}', 3)
+static int count(lua_State *L)
+{
+  return send(L, true);
+}
+
 static const luaL_Reg methods[] = { { "traffic", traffic },
+                                    { "gauge", gauge },
+                                    { "count", count },
                                     { "deploy", deploy },
                                     { "advance", advance },
                                     { "advance_until", advance_until },

@@ -83,6 +83,7 @@ static int read_on(nines *engine, const struct value *on, const char *where, str
                    struct status *status)
 {
   *later = false;
+  if (on && on->type == VALUE_OBJECT) rule->object = on->object.name;
   if (!on || on->type == VALUE_NIL) return 0;
   struct path *path = NULL;
   struct slo *slo = NULL;
@@ -155,7 +156,7 @@ static int alert_check(void *app, const char *where, const char *name, const str
   if (code == 0) code = decode(app, settings, where, &declared, &later, &pool, status);
   if (code == 0 && declared.name)
     code = status_set(status, NINES_EINVAL, "%s: name: it stands before the braces already", where);
-  if (code == 0 && !later && rule_check(app, &declared.rule, status) < 0) code = status_prefix(status, "%s", where);
+  if (code == 0 && rule_check(app, &declared.rule, status) < 0) code = status_prefix(status, "%s", where);
   pool_fini(&pool);
   return code;
 }

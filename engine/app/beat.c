@@ -10,10 +10,12 @@
 #include <string.h>
 
 #include "beat.h"
+#include "duration.h"
 #include "engine.h"
 #include "path.h"
 #include "protection.h"
 
+#define STALE_NS (5 * NS_PER_MIN) // a series that nobody has sent for so long has no data
 enum { BEAT_PATH = 1, BEAT_GAUGE = 2, BEAT_MOVE = 3 };
 
 static void collect_latency(struct path *path, struct buf *out)
@@ -60,7 +62,7 @@ static void collect_path(struct path *path, struct buf *out)
   path->seen_sum_us = sum_us;
 }
 
-static void collect_gauges(nines *engine, struct buf *out)
+static void collect_gauges(nines *engine, int64_t now_ns, struct buf *out)
 {
   size_t at = 0;
   for (struct map_entry *entry; (entry = map_next(&engine->gauges, &at));) {
@@ -69,7 +71,10 @@ static void collect_gauges(nines *engine, struct buf *out)
     struct view name = { entry->key, (size_t)(split - entry->key) };
     struct series_reading reading;
     double value = NAN;
-    if (series_find(engine->series, name, view_of(split + 1), &reading)) value = reading.value;
+    // A counter keeps its sum: that nothing was counted is no lack of data.
+    if (series_find(engine->series, name, view_of(split + 1), &reading) &&
+        (reading.type == SERIES_COUNTER || now_ns - reading.last_ns < STALE_NS))
+      value = reading.value;
     if (memcmp(&value, &gauge->seen, sizeof value) == 0) continue;
     gauge->seen = value;
     buf_byte(out, BEAT_GAUGE);
@@ -82,7 +87,7 @@ static void collect_gauges(nines *engine, struct buf *out)
 void engine_collect(nines *engine, int64_t now_ns, struct buf *body)
 {
   for (uint32_t i = 0; i < engine->path_count; i++) collect_path(engine->path_index[i], body);
-  if (engine->series) collect_gauges(engine, body);
+  if (engine->series) collect_gauges(engine, now_ns, body);
   protections_collect(engine, now_ns, BEAT_MOVE, body);
 }
 

@@ -20,14 +20,26 @@ struct subject {
 
 struct condition;
 
+// What a declaration of this load promises, for those that look at its object before it is made.
+struct draft {
+  enum subject_kind kind;
+  double objective;     // percent; 0: none
+  int64_t window_ns;    // a path's own; the longest of an SLO
+  int64_t quantiles[4]; // further windows of a path's quantiles
+  uint32_t quantile_count;
+};
+void condition_draft(nines *engine, const char *name, const struct draft *draft);
+void condition_drafts_clear(nines *engine); // the load is over
+
+// Checks without making anything: grammar, windows, reach of burn rates. `own`: name of the subject, drafted or made;
+// NULL: none. Objects that are neither are left to condition_compile, because a later file may declare them.
+int condition_check(nines *engine, const char *own, int64_t window_ns, struct view text, struct status *status);
+
 // Errors name the column: an unknown object, a window that the subject does not keep, a grammar fault.
 int condition_compile(struct condition **out, nines *engine, struct subject own, struct view text,
                       struct status *status);
 void condition_free(struct condition *condition);
 enum truth condition_eval(const struct condition *condition); // ignores a trailing `for`
-// Its own subject's burn rate is at most `burn_max` (everything fails): can it ever be true? NINES_EINVAL with a
-// sentence.
-int condition_reachable(const struct condition *condition, double burn_max, struct status *status);
 const struct expr *condition_expr(const struct condition *condition);
 // Field `index` of the expression, as condition_eval reads it. False: no data; NAN never.
 bool condition_read(const struct condition *condition, uint32_t index, double *out);

@@ -16,6 +16,7 @@
 #include "check.h"
 #include "clients.h"
 #include "clock.h"
+#include "condition.h"
 #include "duration.h"
 #include "effect.h"
 #include "flag.h"
@@ -258,6 +259,7 @@ void engine_close(nines *engine)
   verbs_close(engine);
   tracks_close(engine);
   guardeds_close(engine);
+  condition_drafts_clear(engine);
   rules_close(engine);
   slos_close(engine);
   alerts_close(engine);
@@ -355,6 +357,7 @@ static void apply_reload(nines *engine)
   }
   paths_republish(engine);
   alerts_republish(engine);
+  condition_drafts_clear(engine);
 }
 
 static void apply(nines *engine, const struct input *input)

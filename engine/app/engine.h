@@ -84,6 +84,7 @@ struct nines {
   uint32_t path_count;
   uint64_t paths_changed; // grows when routes to paths must be told anew
   struct map slos;        // name -> struct slo
+  struct map drafts;      // name -> struct draft: declarations of the load under way
   struct map rules;       // name -> struct rule
   struct engine_timer rules_timer;
   struct map alerts;     // id -> struct alert, open ones and the newest closed ones

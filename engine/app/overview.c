@@ -14,7 +14,9 @@
 #include "nearest.h"
 #include "path.h"
 #include "protection_overview.h"
+#include "rule.h"
 #include "service.h"
+#include "slo.h"
 
 void overview_alerts(nines *engine, bool all, struct pool *pool, struct value *out)
 {
@@ -38,6 +40,20 @@ static void list_paths(nines *engine, struct pool *pool, struct value *out)
     value_append(pool, &list, item);
   }
   value_put(pool, out, "paths", list);
+}
+
+static void list_slos(nines *engine, struct pool *pool, struct value *out)
+{
+  struct value list = value_list();
+  size_t at = 0;
+  for (struct map_entry *entry; (entry = map_next(&engine->slos, &at));) {
+    struct value item = value_table();
+    const struct slo *slo = entry->value;
+    if (!slo->declared_by) continue;
+    slo_describe(slo, pool, &item);
+    value_append(pool, &list, item);
+  }
+  value_put(pool, out, "slos", list);
 }
 
 static void describe_script(const nines *engine, const struct script_info *info, struct pool *pool, struct value *out)
@@ -109,6 +125,7 @@ void overview_status(nines *engine, struct pool *pool, struct value *out)
   overview_alerts(engine, false, pool, &alerts);
   value_put(pool, out, "alerts", alerts);
   list_paths(engine, pool, out);
+  list_slos(engine, pool, out);
   list_scripts(engine, pool, out);
   list_rest(engine, pool, out);
   struct value active;
@@ -210,6 +227,20 @@ int overview_explain(nines *engine, const char *name, struct pool *pool, struct 
     }
     found = true;
   }
+  const struct slo *slo = slo_find(engine, name);
+  const struct rule *rule = rule_find(engine, name);
+  if (slo) {
+    struct value item = value_table();
+    slo_describe(slo, pool, &item);
+    value_put(pool, out, "slo", item);
+    found = true;
+  }
+  if (rule && rule->declared_by) {
+    struct value item = value_table();
+    rule_describe(rule, pool, &item);
+    value_put(pool, out, "rule", item);
+    found = true;
+  }
   const struct alert *alert = map_get(&engine->alerts, view_of(name));
   const struct service *service = service_find(engine, name);
   const struct flag *flag = flag_find(engine, name);
@@ -230,6 +261,8 @@ int overview_explain(nines *engine, const char *name, struct pool *pool, struct 
     try_map(&nearest, &engine->paths);
     try_map(&nearest, &engine->services);
     try_map(&nearest, &engine->flags);
+    try_map(&nearest, &engine->slos);
+    try_map(&nearest, &engine->rules);
     protection_overview_nearest(engine, &nearest);
     return status_set(status, NINES_ENOTFOUND, "nothing here is called \"%s\"%s%s%s", name,
                       nearest.best ? " (did you mean \"" : "", nearest.best ? nearest.best : "",

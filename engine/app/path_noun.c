@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "alert.h"
+#include "condition.h"
 #include "duration.h"
 #include "mem.h"
 #include "path.h"
@@ -117,13 +118,23 @@ static int decode(const struct value *settings, const char *where, struct declar
   return 0;
 }
 
+static void draft(nines *engine, const char *name, const struct declared *declared)
+{
+  struct draft draft = { .kind = SUBJECT_PATH,
+                         .objective = declared->path.success_rate,
+                         .window_ns = declared->path.window_ns };
+  for (size_t i = 0; i < declared->windows.count; i++)
+    duration_parse(declared->windows.items[i], &draft.quantiles[draft.quantile_count++], NULL);
+  condition_draft(engine, name, &draft);
+}
+
 static int path_check(void *app, const char *where, const char *name, const struct value *settings,
                       struct status *status)
 {
   struct declared declared;
   struct pool pool = { 0 };
-  (void)name;
   int code = decode(settings, where, &declared, &pool, status);
+  if (code == 0) draft(app, name, &declared);
   // A service exists from the moment that a path names it, so that `service "x"` in another file is found.
   if (code == 0 && declared.path.service && !service_get(app, declared.path.service, status)) code = status->code;
   pool_fini(&pool);

@@ -65,26 +65,23 @@ static bool asks_paths(const char *when)
   return asks;
 }
 
-// A burn that no error rate can reach is a rule that never fires.
-static int check_reachable(const struct rule_instance *instance, struct subject subject, struct status *status)
+static int check_condition(nines *engine, const struct rule_settings *settings, const char *key, const char *text,
+                           struct status *status)
 {
-  double objective = 0;
-  if (subject.kind == SUBJECT_PATH) objective = ((const struct path *)subject.object)->settings.success_rate / 100;
-  if (subject.kind == SUBJECT_SLO) objective = ((const struct slo *)subject.object)->settings.objective / 100;
-  if (!instance->when || objective <= 0 || objective >= 1) return 0;
-  return condition_reachable(instance->when, 1 / (1 - objective), status);
+  if (!text) return 0;
+  int code = condition_check(engine, settings->object, settings->on.window_ns, view_of(text), status);
+  return code < 0 ? status_prefix(status, "%s", key) : 0;
 }
 
 int rule_check(nines *engine, const struct rule_settings *settings, struct status *status)
 {
-  struct rule_instance instance = { 0 };
-  struct subject subject = settings->on;
-  // Rules about every path are tried on any of them.
-  if (subject.kind == SUBJECT_NONE && asks_paths(settings->when) && engine->path_count)
-    subject = (struct subject){ SUBJECT_PATH, engine->path_index[0], subject.window_ns };
-  int code = compile(engine, settings, subject, &instance, status);
-  if (code == 0) code = check_reachable(&instance, settings->on, status);
-  instance_fini(&instance);
+  struct template *message = NULL;
+  int code = check_condition(engine, settings, "when", settings->when, status);
+  if (code == 0) code = check_condition(engine, settings, "resolve_when", settings->resolve_when, status);
+  if (code == 0 && settings->message &&
+      template_compile(&message, NULL, settings->on, view_of(settings->message), status) < 0)
+    code = status_prefix(status, "message");
+  template_free(message);
   return code;
 }
 

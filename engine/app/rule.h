@@ -56,7 +56,7 @@ struct rule {
 };
 
 struct rule *rule_find(const nines *engine, const char *name);
-// Does it compile? For declarations, before anything changes.
+// For declarations, before anything is made; `object` names what `on` may not hold yet.
 int rule_check(nines *engine, const struct rule_settings *settings, struct status *status);
 // Takes over `pool`.
 int rule_declare(nines *engine, const char *script, const char *name, const struct rule_settings *settings,

@@ -6,6 +6,8 @@
 
 #include "service.h"
 
+#include "slo.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -377,6 +379,13 @@ int service_deploy(nines *engine, struct service *service, const char *version, 
         status, NINES_ESTATE,
         "nines.yaml has no services.%s.deploy.command; add one, or tell of a deployment made elsewhere with --record",
         service->name);
+  const char *slo;
+  if (!record_only && slo_freezes(engine, service->name, &slo))
+    return status_set(
+        status, NINES_ESTATE,
+        "the error budget of slo \"%s\" is spent, which freezes deployments of %s until it is restored; a rollback "
+        "is still possible, and what was deployed elsewhere can be told with --record",
+        slo, service->name);
   struct deployment *deployment = deployment_make(service, version, actor);
   struct pool pool = { 0 };
   struct value details = value_table();

@@ -212,14 +212,15 @@ static int slo_check(void *app, const char *where, const char *name, const struc
   struct declared declared;
   struct pool pool = { 0 };
   bool later;
-  struct condition *condition = NULL;
   int code = decode(settings, where, &declared, &later, &pool, status);
   if (code == 0 && strlen(name) > SLO_NAME_MAX)
     code = status_set(status, NINES_EINVAL, "%s: an SLO's name has at most %d bytes", where, SLO_NAME_MAX);
-  if (code == 0 && declared.slo.when &&
-      condition_compile(&condition, app, (struct subject){ 0 }, view_of(declared.slo.when), status) < 0)
+  if (code == 0 && declared.slo.when && condition_check(app, NULL, 0, view_of(declared.slo.when), status) < 0)
     code = status_prefix(status, "%s: when", where);
-  condition_free(condition);
+  struct draft draft = { .kind = SUBJECT_SLO,
+                         .objective = declared.slo.objective,
+                         .window_ns = declared.slo.window_ns };
+  if (code == 0) condition_draft(app, name, &draft);
   pool_fini(&pool);
   return code;
 }

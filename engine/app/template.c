@@ -32,13 +32,24 @@ static struct view trim(struct view text)
   return text;
 }
 
+static bool is_field(struct view text)
+{
+  struct expr *expr;
+  if (expr_compile(&expr, text, NULL) < 0) return false;
+  bool one = expr_field_count(expr) == 1;
+  expr_free(expr);
+  return one;
+}
+
+// Without an engine its grammar is checked and nothing bound.
 static int compile_field(struct part *part, nines *engine, struct subject own, struct status *status)
 {
   struct buf text = { 0 };
   buf_printf(&text, "%.*s == %.*s", (int)part->text.size, part->text.data, (int)part->text.size, part->text.data);
-  struct status inner = { 0 };
-  int code = condition_compile(&part->field, engine, own, buf_view(&text), &inner);
-  if (code < 0 || expr_field_count(condition_expr(part->field)) != 1)
+  int code = 0;
+  if (is_field(buf_view(&text)))
+    code = engine ? condition_compile(&part->field, engine, own, buf_view(&text), status) : 0;
+  else
     code = status_set(
         status, NINES_EINVAL,
         "{{ %.*s }} is not a field; write one such as p95, success_rate(1h) or the name of a series, or name, "

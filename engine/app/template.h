@@ -16,6 +16,7 @@ struct template_words {
   const char *name, *object, *service, *severity;
 };
 
+// `engine` NULL: only the check.
 int template_compile(struct template **out, nines *engine, struct subject own, struct view text, struct status *status);
 void template_free(struct template *template);
 void template_fill(const struct template *template, const struct template_words *words, struct buf *out);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "condition.h"
 #include "duration.h"
 #include "hash.h"
 #include "mem.h"
@@ -21,6 +22,7 @@
 #include "service.h"
 #include "world_state.h"
 
+enum { SERIES_MAX = 2000 };
 #define ANSWER_MAX_NS (10 * NS_PER_MIN)
 static const char first_version[] = "v0";
 
@@ -195,6 +197,7 @@ static int open_engine(struct world *world, struct status *status)
                                   .wall_ns = world_wall_ns(world) };
   int code = engine_open(&world->engine, &config, status);
   if (code < 0) return code;
+  world->engine->series = world->series;
   events_subscribe(world->engine->events, "*", world_record_event, world);
   size_t at = 0;
   for (struct map_entry *entry; (entry = map_next(&world->sources, &at));)
@@ -227,6 +230,8 @@ int world_open(struct world **out, const struct world_config *config, struct sta
   world->latency_ns = config->latency_ns > world->beat_ns ? config->latency_ns : world->beat_ns;
   world->arena_fd = -1;
   world->store = memory_store_open();
+  world->series = series_open(SERIES_MAX, 400 * NS_PER_DAY);
+  CHECK(world->series);
   rng_init(&world->chance, world->seed, "world.chance");
   int code = open_world(world, config, status);
   if (code < 0) {
@@ -248,6 +253,7 @@ void world_close(struct world *world)
 {
   if (!world) return;
   engine_close(world->engine);
+  series_close(world->series);
   world_door_close(world);
   world_users_close(world);
   world_files_close(world);
@@ -276,6 +282,27 @@ uint64_t world_hash(const struct world *world)
 {
   uint64_t hash = events_hash(world->engine->events);
   return world->past_hash ? hash_add(world->past_hash, &hash, sizeof hash) : hash;
+}
+
+int world_send(struct world *world, struct view key, bool counter, double value, struct status *status)
+{
+  struct condition *condition; // reads `name{labels}` as conditions do
+  struct buf text = { 0 };
+  buf_printf(&text, "%.*s == %.*s", (int)key.size, key.data, (int)key.size, key.data);
+  int code = condition_compile(&condition, world->engine, (struct subject){ 0 }, buf_view(&text), status);
+  buf_free(&text);
+  if (code < 0) return code;
+  const struct expr_field *field = expr_field_at(condition_expr(condition), 0);
+  struct series *series = series_get(world->series, view_of(field->name), view_of(field->labels ? field->labels : ""),
+                                     counter ? SERIES_COUNTER : SERIES_GAUGE, world_now_ns(world));
+  if (!series)
+    code = status_set(status, NINES_ELIMIT, "%.*s is of another type, or one series too many", (int)key.size, key.data);
+  else if (counter)
+    series_add(series, value, 1, world_now_ns(world));
+  else
+    series_set(series, value, false, world_now_ns(world));
+  condition_free(condition);
+  return code;
 }
 
 void world_store_fail(struct world *world, bool fail)

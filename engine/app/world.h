@@ -87,6 +87,8 @@ int world_load_file(struct world *world, const char *path, struct status *status
 // The engine is killed and starts again after `down_ns`: the arena and what the store has taken survive. A drawn number
 // of the commits under way were stored.
 int world_crash(struct world *world, int64_t down_ns, struct status *status);
+// A sample of a series, `name` or `name{label="x"}`: the value of a gauge, or how much a counter grows.
+int world_send(struct world *world, struct view key, bool counter, double value, struct status *status);
 void world_store_fail(struct world *world, bool fail); // from now on commits fail
 // `method` as "GET", `target` an URL or its start with a *.
 void world_reply(struct world *world, const char *method, const char *target, const struct world_reply *reply);

@@ -59,6 +59,7 @@ struct world {
   struct clock_virtual clock;
   struct settings *settings;
   struct memory_store *store;
+  struct series_table *series; // what senders have sent; theirs, so a crash of the engine leaves it
   nines *engine;
   int arena_fd;
   char arena_path[40];

@@ -46,7 +46,8 @@ struct value {
     } table;
     struct {
       const struct noun *noun;
-      uint64_t handle;
+      uint64_t handle;  // 0: yet to be made
+      const char *name; // borrowed as texts are; NULL: known by its handle alone
     } object;
   };
 };

@@ -153,6 +153,7 @@ static bool read_object(lua_State *L, int index, struct lua_reader *reader, stru
   if (!object || !reader->allow_objects) return refuse(reader, "objects cannot be stored here");
   out->type = VALUE_OBJECT;
   out->object.noun = object->noun;
+  out->object.name = object->name[0] ? pool_copy(reader->pool, view_of(object->name)) : NULL;
   out->object.handle = reader->objects_by_name ? (uint64_t)(uintptr_t)object : object_handle(L, object);
   return true;
 }
