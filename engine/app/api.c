@@ -3,6 +3,7 @@
 //   POST   /v1/observations                      one object, an array, or NDJSON: 202
 //   GET    /v1/status  /v1/alerts[?all=1]  /v1/explain/NAME  /v1/services/NAME  /metrics  /healthz  /readyz
 //   GET    /v1/events[?after=N][&topic=PATTERN]  the kept ones; with Accept: text/event-stream (Last-Event-ID) a stream
+//   GET    /v1/slos  and, in Prometheus' shapes, /api/v1/rules  /api/v1/alerts
 //   GET    /v1/protections                       all; /v1/breakers[/NAME] and so on: those of a noun
 //   POST   /v1/alerts/ID/ack  /v1/services/NAME/deployments  /v1/services/NAME/rollback  /v1/policies/FILE/enable
 //   PUT    /v1/flags/NAME {"on", "reason"}       DELETE: lifts what a person set
@@ -24,6 +25,7 @@
 #include "overview.h"
 #include "path.h"
 #include "protection_overview.h"
+#include "rules_api.h"
 
 static const char json_type[] = "application/json";
 
@@ -149,6 +151,31 @@ static void get_alerts(struct live *live, struct exchange *exchange)
   overview_alerts(live->engine, exchange_query(exchange, "all", all, sizeof all), &pool, &document);
   reply_value(exchange, 200, &document);
   pool_fini(&pool);
+}
+
+static void get_document(struct live *live, struct exchange *exchange,
+                         void (*write)(nines *engine, struct pool *pool, struct value *out))
+{
+  struct pool pool = { 0 };
+  struct value document = value_table();
+  write(live->engine, &pool, &document);
+  reply_value(exchange, 200, &document);
+  pool_fini(&pool);
+}
+
+static void get_slos(struct live *live, struct exchange *exchange)
+{
+  get_document(live, exchange, overview_slos);
+}
+
+static void get_rules(struct live *live, struct exchange *exchange)
+{
+  get_document(live, exchange, rules_api_rules);
+}
+
+static void get_active_alerts(struct live *live, struct exchange *exchange)
+{
+  get_document(live, exchange, rules_api_alerts);
 }
 
 static void get_explain(struct live *live, struct exchange *exchange, const char *name)
@@ -543,6 +570,9 @@ static const struct route routes[] = {
   { "POST", "/v1/observations", take_observations, NULL, NULL },
   { "GET", "/v1/status", get_status, NULL, NULL },
   { "GET", "/v1/alerts", get_alerts, NULL, NULL },
+  { "GET", "/v1/slos", get_slos, NULL, NULL },
+  { "GET", "/api/v1/rules", get_rules, NULL, NULL },
+  { "GET", "/api/v1/alerts", get_active_alerts, NULL, NULL },
   { "GET", "/v1/events", get_events, NULL, NULL },
   { "GET", "/metrics", get_metrics, NULL, NULL },
   { "GET", "/healthz", health, NULL, NULL },

@@ -49,6 +49,7 @@ int cli_track(struct cli *cli);
 int cli_deploy(struct cli *cli);
 int cli_rollback(struct cli *cli);
 int cli_alert(struct cli *cli);
+int cli_slo(struct cli *cli);
 int cli_flag(struct cli *cli);
 int cli_breaker(struct cli *cli);
 int cli_limiter(struct cli *cli);

@@ -104,6 +104,12 @@ static const struct cli_command commands[] = {
     "\n"
     "  nines rollback payment-service --reason 'errors in checkout'\n",
     cli_rollback },
+  { "slo", "slo", "service levels and what is left of their budgets",
+    "Each SLO with its objective, the last hour, how fast its budget burns (1: exactly the budget) and what is left of "
+    "it.\n"
+    "\n"
+    "  nines slo --json | jq '.[] | select(.budget_left < 25) | .slo'\n",
+    cli_slo },
   { "alert", "alert [list [--all] | ack ID]", "list alerts, acknowledge one",
     "  list [--all]   open ones, or with the resolved ones that are still held\n"
     "  ack ID         you have seen it; it stays open until its cause is gone\n"

@@ -9,7 +9,9 @@
 #include "overview.h"
 #include "path.h"
 #include "protection_overview.h"
+#include "rule.h"
 #include "service.h"
+#include "slo.h"
 
 static void one(struct expose *expose, const char *name, enum expose_type type, const char *help, double value)
 {
@@ -79,6 +81,34 @@ static void mitigation_metrics(nines *engine, struct expose *expose)
   }
 }
 
+static void slo_family(nines *engine, struct expose *expose, const char *name, const char *help, const char *field)
+{
+  size_t at = 0;
+  expose_family(expose, name, EXPOSE_GAUGE, help);
+  for (struct map_entry *entry; (entry = map_next(&engine->slos, &at));) {
+    const struct slo *slo = entry->value;
+    double value;
+    if (slo->declared_by && slo_read(slo, slo_field_number(field), 0, &value))
+      expose_sample(expose, "", (struct expose_label[]){ { "slo", slo->name }, { 0 } }, value);
+  }
+}
+
+static void slo_metrics(nines *engine, struct expose *expose)
+{
+  size_t at = 0;
+  expose_family(expose, "nines_slo_objective_percent", EXPOSE_GAUGE, "What was promised.");
+  for (struct map_entry *entry; (entry = map_next(&engine->slos, &at));) {
+    const struct slo *slo = entry->value;
+    if (slo->declared_by)
+      expose_sample(expose, "", (struct expose_label[]){ { "slo", slo->name }, { 0 } }, slo->settings.objective);
+  }
+  slo_family(engine, expose, "nines_slo_success_percent", "Good ones of the last hour.", "success_rate");
+  slo_family(engine, expose, "nines_slo_burn_rate", "Of the last hour; 1 spends exactly the budget.", "burn");
+  slo_family(engine, expose, "nines_slo_budget_left_percent", "Of the error budget of the window.", "budget_left");
+  one(expose, "nines_slos", EXPOSE_GAUGE, "SLOs.", (double)engine->slos.count);
+  one(expose, "nines_slos_max", EXPOSE_GAUGE, "Limit of SLOs.", SLOS_MAX);
+}
+
 static void alert_metrics(nines *engine, struct expose *expose)
 {
   double open[3] = { 0 };
@@ -90,6 +120,12 @@ static void alert_metrics(nines *engine, struct expose *expose)
   expose_family(expose, "nines_alerts_open", EXPOSE_GAUGE, "Alerts that are not resolved.");
   for (int i = 0; i < 3; i++)
     expose_sample(expose, "", (struct expose_label[]){ { "severity", severity_name(i) }, { 0 } }, open[i]);
+  double mttd_s = alerts_mttd_s(engine);
+  if (mttd_s >= 0)
+    one(expose, "reliability_mttd_seconds", EXPOSE_GAUGE,
+        "Mean time from onset, as estimated, to alert, of the alerts that are still held.", mttd_s);
+  one(expose, "nines_alert_rules", EXPOSE_GAUGE, "Alert rules.", (double)engine->rules.count);
+  one(expose, "nines_alert_rules_max", EXPOSE_GAUGE, "Limit of alert rules.", RULES_MAX);
   one(expose, "nines_pages_total", EXPOSE_COUNTER, "Pages that policies or the engine asked for.",
       (double)engine->figures.pages);
   one(expose, "nines_notifications_total", EXPOSE_COUNTER, "Notifications that policies asked for.",
@@ -195,6 +231,7 @@ void overview_metrics(nines *engine, struct expose *expose)
   struct arena_usage usage = arena_usage(engine->arena);
   path_metrics(engine, expose);
   mitigation_metrics(engine, expose);
+  slo_metrics(engine, expose);
   alert_metrics(engine, expose);
   policy_metrics(engine, expose);
   protection_overview_metrics(engine, expose);

@@ -42,18 +42,17 @@ static void list_paths(nines *engine, struct pool *pool, struct value *out)
   value_put(pool, out, "paths", list);
 }
 
-static void list_slos(nines *engine, struct pool *pool, struct value *out)
+void overview_slos(nines *engine, struct pool *pool, struct value *out)
 {
-  struct value list = value_list();
+  *out = value_list();
   size_t at = 0;
   for (struct map_entry *entry; (entry = map_next(&engine->slos, &at));) {
     struct value item = value_table();
     const struct slo *slo = entry->value;
     if (!slo->declared_by) continue;
     slo_describe(slo, pool, &item);
-    value_append(pool, &list, item);
+    value_append(pool, out, item);
   }
-  value_put(pool, out, "slos", list);
 }
 
 static void describe_script(const nines *engine, const struct script_info *info, struct pool *pool, struct value *out)
@@ -125,7 +124,9 @@ void overview_status(nines *engine, struct pool *pool, struct value *out)
   overview_alerts(engine, false, pool, &alerts);
   value_put(pool, out, "alerts", alerts);
   list_paths(engine, pool, out);
-  list_slos(engine, pool, out);
+  struct value slos;
+  overview_slos(engine, pool, &slos);
+  value_put(pool, out, "slos", slos);
   list_scripts(engine, pool, out);
   list_rest(engine, pool, out);
   struct value active;

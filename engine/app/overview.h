@@ -10,6 +10,7 @@ void overview_status(nines *engine, struct pool *pool, struct value *out);
 // mean".
 int overview_explain(nines *engine, const char *name, struct pool *pool, struct value *out, struct status *status);
 void overview_alerts(nines *engine, bool all, struct pool *pool, struct value *out); // open ones, or with the closed
+void overview_slos(nines *engine, struct pool *pool, struct value *out);
 void overview_metrics(nines *engine, struct expose *expose); // families of the engine itself; hosts add theirs
 
 #endif
