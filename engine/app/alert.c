@@ -14,6 +14,7 @@
 #include "json.h"
 #include "letter.h"
 #include "mem.h"
+#include "silence.h"
 #include "slo.h"
 
 static const char *const severities[] = { "P0", "P1", "P2", NULL };
@@ -304,11 +305,42 @@ static struct value *alert_annotations(const struct alert *alert, const char *te
   return annotations;
 }
 
+// Kept quiet by a silence?
+static bool alert_silence(struct alert *alert, struct pool *pool)
+{
+  nines *engine = alert->engine;
+  const struct silence *silence = silence_of(engine, alert_labels(alert, pool));
+  if (!silence) {
+    alert->silenced[0] = '\0';
+    return false;
+  }
+  if (strcmp(alert->silenced, silence_id(silence)) == 0) return true;
+  snprintf(alert->silenced, sizeof alert->silenced, "%s", silence_id(silence));
+  engine_timer_stop(engine, &alert->timer);
+  alert_publish(alert, "alert.silenced");
+  alert_save(alert);
+  return true;
+}
+
+void alerts_unsilenced(nines *engine)
+{
+  size_t at = 0;
+  for (struct map_entry *entry; (entry = map_next(&engine->alerts, &at));) {
+    struct alert *alert = entry->value;
+    if (alert->silenced[0] && !alert->resolved_wall_ns)
+      alert_page(engine, alert, NULL, NULL, NULL, "the silence is over");
+  }
+}
+
 bool alert_page(nines *engine, struct alert *alert, const char *severity, const char *title, const char *text,
                 const char *why)
 {
   if (alert->paged_wall_ns || alert->resolved_wall_ns) return false;
   struct pool pool = { 0 };
+  if (alert_silence(alert, &pool)) {
+    pool_fini(&pool);
+    return false;
+  }
   alert->paged_wall_ns = engine->wall_ns;
   mem_free(alert->why_paged);
   alert->why_paged = mem_must_copy(why);
@@ -441,6 +473,7 @@ void alert_describe(const struct alert *alert, struct pool *pool, struct value *
                  alert->resolved_wall_ns ? "resolved"
                  : alert->acked_by       ? "acknowledged"
                  : alert->paged_wall_ns  ? "paged"
+                 : alert->silenced[0]    ? "silenced"
                                          : "held");
   value_put(pool, out, "episode", value_integer(alert->episode));
   value_put_text(pool, out, "summary", alert->summary);
@@ -450,6 +483,7 @@ void alert_describe(const struct alert *alert, struct pool *pool, struct value *
   put_time(pool, out, "opened_ns", alert->opened_wall_ns);
   put_time(pool, out, "onset_ns", alert->onset_wall_ns);
   if (alert->evidence) value_put_text(pool, out, "evidence", alert->evidence);
+  if (alert->silenced[0]) value_put_text(pool, out, "silenced", alert->silenced);
   put_time(pool, out, "hold_ns", alert->hold_wall_ns);
   put_time(pool, out, "paged_ns", alert->paged_wall_ns);
   put_time(pool, out, "acked_ns", alert->acked_wall_ns);
@@ -496,6 +530,8 @@ static void load_alert(void *userdata, const char *id, struct view json)
   alert->resolved_wall_ns = value_get_integer(&document, "resolved_ns", 0);
   alert->observe = value_get_bool(&document, "observe", false);
   alert->of_rule = value_get_bool(&document, "of_rule", false);
+  struct view silenced = value_get_text(&document, "silenced");
+  snprintf(alert->silenced, sizeof alert->silenced, "%.*s", (int)silenced.size, silenced.data ? silenced.data : "");
   alert->onset_wall_ns = value_get_integer(&document, "onset_ns", 0);
   if (value_get(&document, "evidence")) alert->evidence = copy_text(&document, "evidence");
   if (value_get(&document, "labels")) value_copy(&alert->pool, &alert->labels, value_get(&document, "labels"));

@@ -25,6 +25,7 @@ struct alert {
   char *summary;
   struct pool pool;
   struct value labels; // further ones, in the pool
+  char silenced[40];   // id of the silence that keeps its page back; ""
   char *evidence;      // for the onset, or NULL
   char *runbook;       // or ""
   int64_t opened_wall_ns, onset_wall_ns, hold_wall_ns, paged_wall_ns, resolved_wall_ns, acked_wall_ns; // 0: not (yet)
@@ -55,7 +56,8 @@ void alerts_load(nines *engine); // from documents
 void alerts_reconcile(
     nines *engine);               // after start: alerts of paths that recovered meanwhile, breaches without an alert
 void alerts_adopt(nines *engine); // after a reload: open alerts whose path is declared only now
-void alerts_republish(nines *engine); // those of rules whose handler has to run again
+void alerts_unsilenced(nines *engine); // a silence has ended: what it kept quiet and still fires is paged
+void alerts_republish(nines *engine);  // those of rules whose handler has to run again
 // Mean time to detect of the kept alerts whose onset is known, in seconds; -1: none.
 double alerts_mttd_s(const nines *engine);
 void alerts_save(nines *engine); // puts all open ones, after the store had failed

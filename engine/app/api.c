@@ -4,6 +4,7 @@
 //   GET    /v1/status  /v1/alerts[?all=1]  /v1/explain/NAME  /v1/services/NAME  /metrics  /healthz  /readyz
 //   GET    /v1/events[?after=N][&topic=PATTERN]  the kept ones; with Accept: text/event-stream (Last-Event-ID) a stream
 //   GET    /v1/slos  and, in Prometheus' shapes, /api/v1/rules  /api/v1/alerts
+//   GET    /api/v2/status  receivers  alerts  silences  silence/ID; POST silences; DELETE silence/ID: Alertmanager's
 //   GET    /v1/protections                       all; /v1/breakers[/NAME] and so on: those of a noun
 //   POST   /v1/alerts/ID/ack  /v1/services/NAME/deployments  /v1/services/NAME/rollback  /v1/policies/FILE/enable
 //   PUT    /v1/flags/NAME {"on", "reason"}       DELETE: lifts what a person set
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alertmanager_api.h"
 #include "check.h"
 #include "clock.h"
 #include "duration.h"
@@ -26,6 +28,7 @@
 #include "path.h"
 #include "protection_overview.h"
 #include "rules_api.h"
+#include "silence.h"
 
 static const char json_type[] = "application/json";
 
@@ -176,6 +179,72 @@ static void get_rules(struct live *live, struct exchange *exchange)
 static void get_active_alerts(struct live *live, struct exchange *exchange)
 {
   get_document(live, exchange, rules_api_alerts);
+}
+
+// ?filter=MATCHER&filter=...&active=false&silenced=false
+static bool read_filter(struct exchange *exchange, struct alertmanager_filter *filter)
+{
+  char text[512];
+  struct status status = { 0 };
+  *filter = (struct alertmanager_filter){ .active = true, .silenced = true };
+  if (exchange_query(exchange, "active", text, sizeof text)) filter->active = strcmp(text, "false") != 0;
+  if (exchange_query(exchange, "silenced", text, sizeof text)) filter->silenced = strcmp(text, "false") != 0;
+  for (uint32_t i = 0; i < MATCHERS_MAX && exchange_query_at(exchange, "filter", i, text, sizeof text); i++) {
+    if (matcher_parse(&filter->matchers[i], view_of(text), &status) < 0) {
+      exchange_problem(exchange, 400, status.text, "filter");
+      return false;
+    }
+    filter->count++;
+  }
+  return true;
+}
+
+static void get_filtered(struct live *live, struct exchange *exchange,
+                         void (*write)(nines *engine, const struct alertmanager_filter *filter, struct pool *pool,
+                                       struct value *out))
+{
+  struct pool pool = { 0 };
+  struct value document = value_list();
+  struct alertmanager_filter filter;
+  if (read_filter(exchange, &filter)) {
+    write(live->engine, &filter, &pool, &document);
+    reply_value(exchange, 200, &document);
+  }
+  for (uint32_t i = 0; i < filter.count; i++) matcher_free(filter.matchers[i]);
+  pool_fini(&pool);
+}
+
+static void get_alertmanager_alerts(struct live *live, struct exchange *exchange)
+{
+  get_filtered(live, exchange, alertmanager_alerts);
+}
+
+static void get_silences(struct live *live, struct exchange *exchange)
+{
+  get_filtered(live, exchange, alertmanager_silences);
+}
+
+static void get_alertmanager_status(struct live *live, struct exchange *exchange)
+{
+  get_document(live, exchange, alertmanager_status);
+}
+
+static void get_receivers(struct live *live, struct exchange *exchange)
+{
+  get_document(live, exchange, alertmanager_receivers);
+}
+
+static void get_silence(struct live *live, struct exchange *exchange, const char *id)
+{
+  struct pool pool = { 0 };
+  struct value document = value_table();
+  const struct silence *silence = silence_find(live->engine, id);
+  if (silence) silence_describe(silence, &pool, &document);
+  if (silence)
+    reply_value(exchange, 200, &document);
+  else
+    exchange_problem(exchange, 404, "there is no such silence", "id");
+  pool_fini(&pool);
 }
 
 static void get_explain(struct live *live, struct exchange *exchange, const char *name)
@@ -573,6 +642,13 @@ static const struct route routes[] = {
   { "GET", "/v1/slos", get_slos, NULL, NULL },
   { "GET", "/api/v1/rules", get_rules, NULL, NULL },
   { "GET", "/api/v1/alerts", get_active_alerts, NULL, NULL },
+  { "GET", "/api/v2/status", get_alertmanager_status, NULL, NULL },
+  { "GET", "/api/v2/receivers", get_receivers, NULL, NULL },
+  { "GET", "/api/v2/alerts", get_alertmanager_alerts, NULL, NULL },
+  { "GET", "/api/v2/silences", get_silences, NULL, NULL },
+  { "POST", "/api/v2/silences", NULL, "silence.put", "path" },
+  { "GET", "/api/v2/silence/*", NULL, NULL, "silence" },
+  { "DELETE", "/api/v2/silence/*", NULL, "silence.expire", "id" },
   { "GET", "/v1/events", get_events, NULL, NULL },
   { "GET", "/metrics", get_metrics, NULL, NULL },
   { "GET", "/healthz", health, NULL, NULL },
@@ -639,6 +715,8 @@ static void dispatch(struct live *live, struct exchange *exchange, const struct 
   bool observations = route->get == take_observations;
   bool is_json = type.size >= 16 && strncasecmp(type.data, json_type, 16) == 0;
   if (observations) is_json = is_json || (type.size >= 20 && strncasecmp(type.data, "application/x-ndjson", 20) == 0);
+  // Browsers send no DELETE of another site's unasked, and it has no body to tell the type of.
+  if (strcmp(route->method, "DELETE") == 0 && exchange_body(exchange).size == 0) is_json = true;
   if (changes(route) && !is_json)
     exchange_problem(exchange, 415,
                      observations ? "Content-Type must be application/json or application/x-ndjson"
@@ -649,7 +727,9 @@ static void dispatch(struct live *live, struct exchange *exchange, const struct 
   else if (route->get)
     route->get(live, exchange);
   else if (route->verb)
-    change(live, exchange, route->verb, route->key, part);
+    change(live, exchange, route->verb, route->key, strchr(route->path, '*') ? part : NULL);
+  else if (route->key && strcmp(route->key, "silence") == 0)
+    get_silence(live, exchange, part);
   else if (route->key)
     get_protections(live, exchange, route->key, strchr(route->path, '*') ? part : NULL);
   else

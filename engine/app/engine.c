@@ -29,6 +29,7 @@
 #include "request.h"
 #include "rule.h"
 #include "service.h"
+#include "silence.h"
 #include "slo.h"
 #include "track.h"
 #include "verbs.h"
@@ -180,6 +181,7 @@ static void save_everything(nines *engine, struct engine_timer *timer)
   engine->save_ticket = engine->next_ticket + 1;
   char text[24];
   txn_put(&engine->txn, engine->wall_ns, "meta", "id", number_key(engine->next_id, text));
+  silences_save(engine);
   alerts_save(engine);
   letters_save(engine);
   effects_save(engine);
@@ -225,6 +227,7 @@ int engine_open(nines **out, const struct engine_config *config, struct status *
   flags_load(engine);
   protections_load(engine);
   keeps_load(engine);
+  silences_load(engine);
   alerts_load(engine);
   letters_load(engine);
   *out = engine;
@@ -263,6 +266,7 @@ void engine_close(nines *engine)
   rules_close(engine);
   slos_close(engine);
   alerts_close(engine);
+  silences_close(engine);
   letters_close(engine);
   effects_close(engine);
   services_close(engine);

@@ -87,6 +87,8 @@ struct nines {
   struct map drafts;      // name -> struct draft: declarations of the load under way
   struct map rules;       // name -> struct rule
   struct engine_timer rules_timer;
+  struct map silences; // id -> struct silence
+  struct engine_timer silences_timer;
   struct map alerts;     // id -> struct alert, open ones and the newest closed ones
   struct map outbox;     // id -> struct letter
   struct map services;   // name -> struct service

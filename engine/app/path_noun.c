@@ -313,8 +313,8 @@ static int call_service(void *app, uint64_t handle, struct call *call)
     return status_set(&call->status, NINES_EINVAL,
                       "critical_path \"%s\" names no service; write service = \"...\" in its declaration",
                       path_at(handle)->name);
-  call_return(call,
-              (struct value){ .type = VALUE_OBJECT, .object = { &service_noun, service_noun.find(app, service) } });
+  call_return(call, (struct value){ .type = VALUE_OBJECT,
+                                    .object = { .noun = &service_noun, .handle = service_noun.find(app, service) } });
   return CALL_DONE;
 }
 

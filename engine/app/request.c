@@ -14,6 +14,7 @@
 #include "protection_request.h"
 #include "schema.h"
 #include "service.h"
+#include "silence.h"
 
 struct arguments {
   const char *actor, *service, *version, *reason, *id, *flag, *file, *path;
@@ -180,11 +181,30 @@ static int do_declare(struct request *request)
   return 0;
 }
 
+// As Alertmanager answers it.
+static int do_silence(struct request *request, const struct value *body)
+{
+  char id[40], actor[200];
+  struct view who = value_get_text(body, "actor");
+  snprintf(actor, sizeof actor, "%.*s", (int)who.size, who.data ? who.data : "");
+  int code = silence_put(request->engine, body, actor, id, &request->status);
+  if (code == 0) value_put_text(&request->pool, &request->document, "silenceID", id);
+  return code;
+}
+
+static int do_expire(struct request *request)
+{
+  if (!request->arguments.id) return missing(request, "id");
+  request->field = "id";
+  return silence_expire(request->engine, request->arguments.id, request->arguments.actor, &request->status);
+}
+
 static int run(struct request *request, struct view verb)
 {
   if (view_is(verb, "deploy")) return do_deploy(request);
   if (view_is(verb, "rollback")) return do_rollback(request);
   if (view_is(verb, "alert.ack")) return do_ack(request);
+  if (view_is(verb, "silence.expire")) return do_expire(request);
   if (view_is(verb, "flag.set")) return do_flag(request, false);
   if (view_is(verb, "flag.lift")) return do_flag(request, true);
   if (view_is(verb, "policy.enable")) return do_enable(request);
@@ -198,7 +218,9 @@ void request_apply(nines *engine, const struct input *input)
   struct request request = { .engine = engine, .op = input->op, .document = value_table() };
   struct value body = value_table();
   int code = json_parse(&request.pool, input->body, &body, &request.status);
-  if (code == 0 && protection_request_is(input->name)) {
+  if (code == 0 && view_is(input->name, "silence.put")) {
+    code = do_silence(&request, &body);
+  } else if (code == 0 && protection_request_is(input->name)) {
     code = protection_request(engine, input->name, &body, &request.pool, &request.document, &request.field,
                               &request.status);
   } else if (code == 0) {

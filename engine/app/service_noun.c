@@ -30,7 +30,7 @@ static void service_names(void *app, void (*each)(void *userdata, const char *na
 
 static struct value deployment_value(const struct deployment *deployment)
 {
-  return (struct value){ .type = VALUE_OBJECT, .object = { &deployment_noun, deployment->number } };
+  return (struct value){ .type = VALUE_OBJECT, .object = { .noun = &deployment_noun, .handle = deployment->number } };
 }
 
 static int call_deployed_within(void *app, uint64_t handle, struct call *call)

@@ -103,3 +103,76 @@ char *clock_format(int64_t wall_ns, char out[static CLOCK_TEXT_MAX])
   snprintf(out + length, CLOCK_TEXT_MAX - length, ".%03dZ", (int)(ns / NS_PER_MS));
   return out;
 }
+
+static bool take_digits(struct view *text, int count, int64_t *out)
+{
+  if (text->size < (size_t)count) return false;
+  *out = 0;
+  for (int i = 0; i < count; i++) {
+    if (text->data[i] < '0' || text->data[i] > '9') return false;
+    *out = *out * 10 + (text->data[i] - '0');
+  }
+  text->data += count;
+  text->size -= (size_t)count;
+  return true;
+}
+
+static bool take_one_of(struct view *text, const char *bytes, char *out)
+{
+  if (!text->size || !strchr(bytes, text->data[0])) return false;
+  *out = text->data[0];
+  text->data++;
+  text->size--;
+  return true;
+}
+
+// Days since 1970 of a date of the Gregorian calendar.
+static int64_t days_of(int64_t year, int64_t month, int64_t day)
+{
+  static const int before[] = { 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334 };
+  int64_t past = year - 1;
+  int64_t leaps = past / 4 - past / 100 + past / 400 - (1969 / 4 - 1969 / 100 + 1969 / 400);
+  bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+  return (year - 1970) * 365 + leaps + before[month - 1] + (leap && month > 2) + day - 1;
+}
+
+static bool take_fraction(struct view *text, int64_t *out_ns)
+{
+  char dot;
+  int64_t digit, unit_ns = 100000000;
+  *out_ns = 0;
+  if (!take_one_of(text, ".", &dot)) return true;
+  bool any = false;
+  for (; take_digits(text, 1, &digit); unit_ns /= 10, any = true) *out_ns += digit * unit_ns;
+  return any;
+}
+
+static bool take_zone(struct view *text, int64_t *out_s)
+{
+  char sign, colon;
+  int64_t hours = 0, minutes = 0;
+  *out_s = 0;
+  if (!take_one_of(text, "Zz+-", &sign)) return false;
+  if (sign == 'Z' || sign == 'z') return text->size == 0;
+  if (!take_digits(text, 2, &hours) || !take_one_of(text, ":", &colon) || !take_digits(text, 2, &minutes)) return false;
+  *out_s = (hours * 3600 + minutes * 60) * (sign == '-' ? -1 : 1);
+  return text->size == 0 && hours < 24 && minutes < 60;
+}
+
+bool clock_parse(struct view text, int64_t *wall_ns)
+{
+  int64_t year, month, day, hour, minute, second, fraction_ns, zone_s;
+  char mark;
+  if (!take_digits(&text, 4, &year) || !take_one_of(&text, "-", &mark) || !take_digits(&text, 2, &month) ||
+      !take_one_of(&text, "-", &mark) || !take_digits(&text, 2, &day) || !take_one_of(&text, "Tt ", &mark) ||
+      !take_digits(&text, 2, &hour) || !take_one_of(&text, ":", &mark) || !take_digits(&text, 2, &minute) ||
+      !take_one_of(&text, ":", &mark) || !take_digits(&text, 2, &second))
+    return false;
+  if (!take_fraction(&text, &fraction_ns) || !take_zone(&text, &zone_s)) return false;
+  if (year < 1970 || year > 2200 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 ||
+      second > 60)
+    return false;
+  int64_t seconds = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - zone_s;
+  *wall_ns = seconds * 1000000000 + fraction_ns;
+  return seconds >= 0;
+}

@@ -6,8 +6,11 @@
 #ifndef NINES_CLOCK_CLOCK_H
 #define NINES_CLOCK_CLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "buf.h"
 
 #include "nines.h"
 
@@ -35,5 +38,7 @@ void clock_virtual_init(struct clock_virtual *clock);
 // "2026-01-05T00:00:00.000Z" (RFC 3339, UTC, milliseconds). Returns `out`.
 enum { CLOCK_TEXT_MAX = 32 };
 char *clock_format(int64_t wall_ns, char out[static CLOCK_TEXT_MAX]);
+// The other way: RFC 3339 with Z or an offset, up to nanoseconds, years 1970 to 2200. False: it is none.
+bool clock_parse(struct view text, int64_t *wall_ns);
 
 #endif

@@ -184,6 +184,11 @@ static size_t decode_parameter(struct view text, char *out, size_t out_size)
 
 bool exchange_query(const struct exchange *exchange, const char *name, char *out, size_t out_size)
 {
+  return exchange_query_at(exchange, name, 0, out, out_size);
+}
+
+bool exchange_query_at(const struct exchange *exchange, const char *name, uint32_t index, char *out, size_t out_size)
+{
   struct view query = { exchange->head.data + exchange->query_start, exchange->query_size };
   char key[64];
   while (query.size > 0) {
@@ -194,7 +199,7 @@ bool exchange_query(const struct exchange *exchange, const char *name, char *out
     const char *equals = memchr(pair.data, '=', pair.size);
     size_t key_size = equals ? (size_t)(equals - pair.data) : pair.size;
     if (decode_parameter((struct view){ pair.data, key_size }, key, sizeof key) >= sizeof key) continue;
-    if (strcmp(key, name) != 0) continue;
+    if (strcmp(key, name) != 0 || index-- > 0) continue;
     size_t value_at = equals ? key_size + 1 : key_size;
     decode_parameter((struct view){ pair.data + value_at, pair.size - value_at }, out, out_size);
     return true;

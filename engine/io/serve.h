@@ -62,6 +62,8 @@ char *exchange_body_mutable(struct exchange *exchange,
                             size_t *size); // the same bytes, for parsers that unescape in place
 // A parameter of the query, decoded; false when absent. `out` is cut at its size.
 bool exchange_query(const struct exchange *exchange, const char *name, char *out, size_t out_size);
+// The same for one that is given several times, counted from 0.
+bool exchange_query_at(const struct exchange *exchange, const char *name, uint32_t index, char *out, size_t out_size);
 bool exchange_is_local(const struct exchange *exchange); // came over the Unix socket
 bool exchange_is_loopback(const struct exchange *exchange);
 // Called when the peer goes away before the answer, or when a stream ends, instead of an answer being possible.
