@@ -128,35 +128,53 @@ static void on_reply(void *userdata, const struct fetch_reply *reply)
       "%s answered %d%s%s", delivery->notifier, reply->status, text[0] ? ": " : "", text);
 }
 
+static void add_path(struct buf *url, const char *path)
+{
+  while (url->size && url->data[url->size - 1] == '/') url->data[--url->size] = '\0';
+  buf_text(url, path);
+}
+
 static void send_http(struct delivery *delivery, const struct notifier_settings *notifier, const char *public_url,
                       const struct message *message)
 {
-  struct buf url = { 0 }, body = { 0 }, signature = { 0 };
+  struct buf url = { 0 }, body = { 0 }, extra = { 0 };
   const char *headers[4] = { "Content-Type: application/json", "User-Agent: nines/" NINES_VERSION };
   buf_text(&url, notifier->url);
-  if (notifier->type == NOTIFIER_ALERTMANAGER) {
-    while (url.size && url.data[url.size - 1] == '/') url.data[--url.size] = '\0';
-    buf_text(&url, "/api/v2/alerts");
+  switch (notifier->type) {
+  case NOTIFIER_ALERTMANAGER:
+    add_path(&url, "/api/v2/alerts");
     payload_alertmanager(message, public_url, &body);
-  } else {
+    break;
+  case NOTIFIER_PAGERDUTY:
+    payload_pagerduty(message, notifier->secret, public_url, &body);
+    break;
+  case NOTIFIER_SLACK:
+    payload_slack(message, public_url, &body);
+    break;
+  case NOTIFIER_DATADOG:
+    add_path(&url, "/api/v1/events");
+    payload_datadog(message, public_url, &body);
+    buf_printf(&extra, "DD-API-KEY: %s", notifier->secret);
+    break;
+  default:
     payload_webhook(message, public_url, &body);
     if (notifier->secret && !body.failed)
-      payload_signature(notifier->secret, message->wall_ns, buf_view(&body), &signature);
-    if (signature.size) headers[2] = signature.data;
+      payload_signature(notifier->secret, message->wall_ns, buf_view(&body), &extra);
   }
+  if (extra.size) headers[2] = extra.data;
   struct fetch_request request = {
     .method = "POST", .url = url.data, .headers = headers, .body = buf_view(&body), .timeout_ns = notifier->timeout_ns
   };
   struct status status = { 0 };
   struct fetch *fetch;
-  if (url.failed || body.failed || signature.failed)
+  if (url.failed || body.failed || extra.failed)
     end(delivery, NINES_EIO, "out of memory for the message to %s", notifier->name);
   else if (fetch_start(delivery->courier->fetcher, &request, on_reply, delivery, &fetch, &status) < 0)
     end(delivery, status.code == NINES_EINVAL ? NINES_EINVAL : NINES_EIO, "%s cannot be asked: %s", notifier->name,
         status.text);
   buf_free(&url);
   buf_free(&body);
-  buf_free(&signature);
+  buf_free(&extra);
 }
 
 // --- commands

@@ -1,4 +1,4 @@
-// Carries letters to notifiers: the Alertmanager API, signed webhooks, commands.
+// Carries letters to notifiers: Alertmanager, PagerDuty, Slack, Datadog, signed webhooks, commands.
 //
 // Formats are pure functions of the message (payload.h), so that tests compare them to the byte; this file chooses,
 // sends and judges the answer: 2xx and exit status 0 are delivered, 4xx other than 408, 425 and 429 are refused for

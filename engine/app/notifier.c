@@ -37,16 +37,17 @@ static const struct schema_field webhook_fields[] = {
   { 0 },
 };
 
-static int read_secret(const struct reading *reading, const char *path, const struct value *value, const char **out)
+static int read_secret(const struct reading *reading, const char *path, const char *key, const struct value *value,
+                       const char **out)
 {
-  path = reading_path(reading, path, view_of("secret"));
+  path = reading_path(reading, path, view_of(key));
   if (!path) return reading_no_memory(reading);
   if (value->type != VALUE_TEXT) // not shown: it may be one that only looks like a number
     return reading_fail(reading, value->line, path, "%s is no text; put it in quotes", value_type_name(value));
   struct status inner = { 0 };
   if (secret_expand(reading->pool, value->text.data, reading->dir, out, &inner) < 0)
     return reading_fail(reading, value->line, path, "%s", inner.text);
-  if (!(*out)[0]) return reading_fail(reading, value->line, path, "it is empty; remove the key for no signature");
+  if (!(*out)[0]) return reading_fail(reading, value->line, path, "it is empty");
   return 0;
 }
 
@@ -65,11 +66,66 @@ static int read_http(const struct reading *reading, const char *path, const stru
   if (!webhook && strstr(notifier->url, "/api/v"))
     return reading_fail(reading, line, url_path, "has /api/... in it; write Alertmanager's base URL alone");
   notifier->timeout_ns = keys.timeout_ns;
-  return keys.secret ? read_secret(reading, path, keys.secret, &notifier->secret) : 0;
+  return keys.secret ? read_secret(reading, path, "secret", keys.secret, &notifier->secret) : 0;
+}
+
+// Services that have an address of their own; `url` is for tests and relays.
+struct service_keys {
+  const char *url, *site;
+  const struct value *key;
+  int64_t timeout_ns;
+};
+
+static const struct schema_field pagerduty_fields[] = {
+  { .key = "routing_key", .type = SCHEMA_VALUE, .offset = offsetof(struct service_keys, key), .required = true },
+  { .key = "url", .type = SCHEMA_TEXT, .offset = offsetof(struct service_keys, url) },
+  TIMEOUT_FIELD(struct service_keys, timeout_ns),
+  { 0 },
+};
+static const struct schema_field slack_fields[] = {
+  { .key = "url", .type = SCHEMA_TEXT, .offset = offsetof(struct service_keys, url), .required = true },
+  TIMEOUT_FIELD(struct service_keys, timeout_ns),
+  { 0 },
+};
+static const struct schema_field datadog_fields[] = {
+  { .key = "api_key", .type = SCHEMA_VALUE, .offset = offsetof(struct service_keys, key), .required = true },
+  { .key = "site", .type = SCHEMA_TEXT, .offset = offsetof(struct service_keys, site), .fallback = "datadoghq.com" },
+  { .key = "url", .type = SCHEMA_TEXT, .offset = offsetof(struct service_keys, url) },
+  TIMEOUT_FIELD(struct service_keys, timeout_ns),
+  { 0 },
+};
+
+static int read_url(const struct reading *reading, const char *path, const struct value *table,
+                    const struct service_keys *keys, struct notifier_settings *notifier)
+{
+  const struct value *given = value_get(table, "url");
+  const char *url_path = reading_path(reading, path, view_of("url"));
+  struct buf standard = { 0 };
+  if (notifier->type == NOTIFIER_PAGERDUTY) buf_text(&standard, "https://events.pagerduty.com/v2/enqueue");
+  if (notifier->type == NOTIFIER_DATADOG) buf_printf(&standard, "https://api.%s", keys->site);
+  const char *url = keys->url ? keys->url : pool_copy(reading->pool, buf_view(&standard));
+  buf_free(&standard);
+  if (!url_path || !url) return reading_no_memory(reading);
+  return reading_url(reading, given ? given->line : table->line, url_path, url, &notifier->url);
+}
+
+static int read_service(const struct reading *reading, const char *path, const struct value *table,
+                        struct notifier_settings *notifier)
+{
+  struct service_keys keys = { .timeout_ns = notifier->timeout_ns };
+  const struct schema_field *fields = notifier->type == NOTIFIER_PAGERDUTY ? pagerduty_fields
+                                      : notifier->type == NOTIFIER_SLACK   ? slack_fields
+                                                                           : datadog_fields;
+  int code = reading_table(reading, path, table, fields, NULL, &keys);
+  if (code == 0) code = read_url(reading, path, table, &keys, notifier);
+  if (code < 0) return code;
+  notifier->timeout_ns = keys.timeout_ns;
+  const char *key = notifier->type == NOTIFIER_PAGERDUTY ? "routing_key" : "api_key";
+  return keys.key ? read_secret(reading, path, key, keys.key, &notifier->secret) : 0;
 }
 
 struct notifier_keys {
-  const struct value *kinds[3]; // by enum notifier_type
+  const struct value *kinds[NOTIFIER_TYPES]; // by enum notifier_type
   int64_t timeout_ns;
 };
 
@@ -77,6 +133,9 @@ static const struct schema_field notifier_fields[] = {
   { .key = "alertmanager", .type = SCHEMA_VALUE, .offset = offsetof(struct notifier_keys, kinds[0]) },
   { .key = "webhook", .type = SCHEMA_VALUE, .offset = offsetof(struct notifier_keys, kinds[1]) },
   { .key = "command", .type = SCHEMA_VALUE, .offset = offsetof(struct notifier_keys, kinds[2]) },
+  { .key = "pagerduty", .type = SCHEMA_VALUE, .offset = offsetof(struct notifier_keys, kinds[3]) },
+  { .key = "slack", .type = SCHEMA_VALUE, .offset = offsetof(struct notifier_keys, kinds[4]) },
+  { .key = "datadog", .type = SCHEMA_VALUE, .offset = offsetof(struct notifier_keys, kinds[5]) },
   TIMEOUT_FIELD(struct notifier_keys, timeout_ns),
   { 0 },
 };
@@ -84,21 +143,22 @@ static const struct schema_field notifier_fields[] = {
 static int read_notifier(const struct reading *reading, const struct member *member, const char *path,
                          struct notifier_settings *notifier)
 {
-  static const char *const later[] = { "pagerduty", "slack", NULL };
-  static const char *const kinds[] = { "alertmanager", "webhook", "command" };
+  static const char *const later[] = { "email", NULL };
+  static const char *const kinds[] = { "alertmanager", "webhook", "command", "pagerduty", "slack", "datadog" };
   struct notifier_keys keys = { 0 };
   int code = reading_table(reading, path, &member->value, notifier_fields, later, &keys);
   if (code < 0) return code;
   int found = 0;
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < NOTIFIER_TYPES; i++) {
     if (!keys.kinds[i]) continue;
     notifier->type = (enum notifier_type)i;
     found++;
   }
   if (found != 1)
-    return reading_fail(reading, member->value.line, path,
-                        "%s of alertmanager, webhook and command; a notifier has exactly one",
-                        found ? "several" : "none");
+    return reading_fail(
+        reading, member->value.line, path,
+        "%s of alertmanager, pagerduty, slack, datadog, webhook and command; a notifier has exactly one",
+        found ? "several" : "none");
   notifier->name = pool_copy(reading->pool, member->key);
   notifier->timeout_ns = keys.timeout_ns ? keys.timeout_ns : 10 * NS_PER_S;
   const char *kind_path = reading_path(reading, path, view_of(kinds[notifier->type]));
@@ -108,6 +168,7 @@ static int read_notifier(const struct reading *reading, const struct member *mem
   if (keys.timeout_ns)
     return reading_fail(reading, value_get(&member->value, "timeout")->line, path,
                         "timeout stands beside %s; write it inside", kinds[notifier->type]);
+  if (notifier->type >= NOTIFIER_PAGERDUTY) return read_service(reading, kind_path, kind, notifier);
   return read_http(reading, kind_path, kind, notifier);
 }
 

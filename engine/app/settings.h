@@ -13,13 +13,21 @@
 #include "schema.h"
 #include "status.h"
 
-enum notifier_type { NOTIFIER_ALERTMANAGER, NOTIFIER_WEBHOOK, NOTIFIER_COMMAND };
+enum notifier_type {
+  NOTIFIER_ALERTMANAGER,
+  NOTIFIER_WEBHOOK,
+  NOTIFIER_COMMAND,
+  NOTIFIER_PAGERDUTY,
+  NOTIFIER_SLACK,
+  NOTIFIER_DATADOG,
+  NOTIFIER_TYPES
+};
 
 struct notifier_settings {
   const char *name;
   enum notifier_type type;
-  const char *url;         // alertmanager: base URL; webhook: the URL
-  const char *secret;      // webhook: HMAC key; NULL: unsigned
+  const char *url;         // alertmanager, datadog: base URL; else the URL
+  const char *secret;      // webhook: HMAC key, NULL: unsigned; pagerduty: routing key; datadog: API key
   const char *const *argv; // command: NULL-terminated
   int64_t timeout_ns;      // of one attempt, 100 ms to 10 min, default 10 s
 };

@@ -127,7 +127,8 @@ describe("an alert", function()
       assert.is_false(ok)
       assert.matches(pattern, why)
     end
-    refused([[ alert "x" { when = "p95(3m) > 1s", on = checkout } ]], "policy.lua:%d+: alert \"x\": when: column 1: p95 over 3m is not kept")
+    refused([[ alert "x" { when = "p95(3m) > 1s", on = checkout } ]],
+      "policy.lua:%d+: alert \"x\": when: column 1: p95 over 3m is not kept")
     refused([[ alert "x" { when = "burn(1h) > 2", on = checkout } ]], "can never be true")
     refused([[ alert "x" { when = "error_rate > 1", labels = { severity = "P0" } } ]],
       "labels.severity: that label is the engine's own")

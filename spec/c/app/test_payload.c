@@ -160,12 +160,90 @@ static void test_signature(void **state)
   buf_free(&header);
 }
 
+static void assert_text(struct buf *out, const char *expected)
+{
+  assert_false(out->failed);
+  assert_string_equal(out->data, expected);
+  buf_free(out);
+}
+
+static void test_pagerduty(void **state)
+{
+  (void)state;
+  struct message message = page();
+  struct buf out = { 0 };
+  value_put(&pool, &annotations, "runbook_url", value_text("https://r.test/x"));
+  payload_pagerduty(&message, "0123456789abcdef0123456789abcdef", "https://n.test", &out);
+  assert_text(&out,
+              "{\"routing_key\":\"0123456789abcdef0123456789abcdef\",\"event_action\":\"trigger\",\"dedup_key\":\"a3\","
+              "\"client\":\"nines\",\"client_url\":\"https://n.test/v1/alerts/a3\",\"payload\":{\"summary\":"
+              "\"payments fail\",\"source\":\"payment \\\"x\\\"\",\"severity\":\"critical\",\"timestamp\":"
+              "\"2026-01-05T00:00:00.000Z\",\"class\":\"critical_path_breached\",\"custom_details\":{\"text\":"
+              "\"line 1\\nline 2\",\"labels\":{\"alertname\":\"critical_path_breached\",\"critical_path\":"
+              "\"payment \\\"x\\\"\",\"severity\":\"P0\"},\"annotations\":{\"burn\":14.4,\"runbook_url\":"
+              "\"https://r.test/x\",\"summary\":\"old\"}}},\"links\":[{\"href\":\"https://n.test/v1/alerts/a3\","
+              "\"text\":\"the alert\"},{\"href\":\"https://r.test/x\",\"text\":\"runbook\"}]}");
+  message.status = "resolved";
+  payload_pagerduty(&message, "k", NULL, &out);
+  assert_non_null(strstr(out.data, "\"event_action\":\"resolve\",\"dedup_key\":\"a3\""));
+  buf_free(&out);
+}
+
+static void test_slack(void **state)
+{
+  (void)state;
+  struct message message = page();
+  struct buf out = { 0 };
+  message.title = "a < b & c > d";
+  payload_slack(&message, "https://n.test", &out);
+  assert_text(
+      &out,
+      "{\"text\":\"P0 a &lt; b &amp; c &gt; d\",\"blocks\":[{\"type\":\"section\",\"text\":{\"type\":\"mrkdwn\","
+      "\"text\":\"*P0* a &lt; b &amp; c &gt; d\\nline 1\\nline 2\\n<https://n.test/v1/alerts/a3|the alert>\"}}]}");
+  char longer[20000];
+  memset(longer, '&', sizeof longer - 1);
+  longer[sizeof longer - 1] = '\0';
+  message.title = message.text = longer;
+  payload_slack(&message, NULL, &out);
+  assert_true(out.size < 6500); // the line of 500 and the section of 3,000 at most
+  buf_free(&out);
+}
+
+static void test_datadog(void **state)
+{
+  (void)state;
+  struct message message = page();
+  struct buf out = { 0 };
+  payload_datadog(&message, NULL, &out);
+  assert_text(
+      &out, "{\"title\":\"payments fail\",\"text\":\"line 1\\nline 2\\n\",\"alert_type\":\"error\",\"aggregation_key\":"
+            "\"a3\",\"date_happened\":1767571200,\"priority\":\"normal\",\"source_type_name\":\"nines\",\"tags\":["
+            "\"alertname:critical_path_breached\",\"critical_path:payment \\\"x\\\"\",\"severity:P0\"]}");
+  char title[200]; // two-byte characters, and the cut would be within one
+  for (size_t i = 0; i + 1 < sizeof title; i++) title[i] = i % 2 ? '\xa4' : '\xc3';
+  memmove(title + 1, title, sizeof title - 2);
+  title[0] = 'x';
+  title[sizeof title - 1] = '\0';
+  message.title = title;
+  message.status = "resolved";
+  payload_datadog(&message, NULL, &out);
+  assert_non_null(strstr(out.data, "\xc3\xa4\",\"text\""));
+  assert_non_null(strstr(out.data, "\"alert_type\":\"success\""));
+  buf_free(&out);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_alertmanager_firing), cmocka_unit_test(test_alertmanager_resolved),
-    cmocka_unit_test(test_alertmanager_mends),  cmocka_unit_test(test_webhook),
-    cmocka_unit_test(test_order_of_labels),     cmocka_unit_test(test_signature),
+    cmocka_unit_test(test_pagerduty),
+    cmocka_unit_test(test_slack),
+    cmocka_unit_test(test_datadog),
+    cmocka_unit_test(test_alertmanager_firing),
+    cmocka_unit_test(test_alertmanager_resolved),
+    cmocka_unit_test(test_alertmanager_mends),
+    cmocka_unit_test(test_webhook),
+    cmocka_unit_test(test_order_of_labels),
+    cmocka_unit_test(test_signature),
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   pool_fini(&pool);

@@ -61,12 +61,48 @@ static void test_format(void **state)
   format_is(INT64_MIN, "1677-09-21T00:12:43.145Z");
 }
 
+static void parse_is(const char *text, int64_t expected_ns)
+{
+  int64_t wall_ns;
+  assert_true(clock_parse(view_of(text), &wall_ns));
+  assert_true(wall_ns == expected_ns);
+}
+
+static void test_parse(void **state)
+{
+  (void)state;
+  parse_is("1970-01-01T00:00:00Z", 0);
+  parse_is("2000-02-29T00:00:00.999999999Z", 951782400LL * NS_PER_S + 999999999);
+  parse_is("2000-03-01T01:30:00.5+01:30", 951868800LL * NS_PER_S + NS_PER_S / 2);
+  parse_is("2026-01-04T19:00:00-05:00", CLOCK_VIRTUAL_WALL_NS);
+  static const char *const wrong[] = { "",
+                                       "2026-01-05",
+                                       "2026-01-05T00:00:00",
+                                       "2026-13-05T00:00:00Z",
+                                       "2026-00-05T00:00:00Z",
+                                       "2026-01-05T24:00:00Z",
+                                       "2026-01-05T00:00:00.Z",
+                                       "2026-01-05T00:00:00+1:00",
+                                       "2026-01-05T00:00:00Zx",
+                                       "1969-12-31T23:59:59Z",
+                                       "2301-01-01T00:00:00Z",
+                                       "1970-01-01T00:00:00+01:00" };
+  int64_t wall_ns;
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) assert_false(clock_parse(view_of(wrong[i]), &wall_ns));
+  // Each day of two centuries, there and back.
+  for (int64_t day = 0; day < 80000; day++) {
+    char text[CLOCK_TEXT_MAX];
+    parse_is(clock_format(day * NS_PER_DAY + 1000000, text), day * NS_PER_DAY + 1000000);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_system),
     cmocka_unit_test(test_virtual),
     cmocka_unit_test(test_format),
+    cmocka_unit_test(test_parse),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
