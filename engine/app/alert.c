@@ -172,29 +172,31 @@ static void alert_tell(struct alert *alert, bool handled, int64_t hold_ns)
     alert_page(engine, alert, NULL, NULL, NULL, "no handler");
 }
 
-// When did it begin? The first bucket over the objective, of those before this one without a gap.
-static void find_onset(struct alert *alert, const struct burn *burn, double allowed, bool slow)
+static void put_onset(struct alert *alert, int64_t age_ns, const char *what)
 {
-  nines *engine = alert->engine;
-  int64_t onset_ns = burn_onset_ns(burn, engine->now_ns, allowed, slow);
-  if (!onset_ns) return;
   char text[DURATION_TEXT_MAX];
   struct buf evidence = { 0 };
-  int64_t ago_ns = engine->now_ns - onset_ns;
-  alert->onset_wall_ns = engine->wall_ns - ago_ns;
-  buf_printf(&evidence, "more %s than the objective allows since %s before it was noticed",
-             slow ? "slow ones" : "failures", duration_format(ago_ns / NS_PER_MS * NS_PER_MS, text));
+  if (age_ns <= 0) return;
+  alert->onset_wall_ns = alert->engine->wall_ns - age_ns;
+  buf_printf(&evidence, "more %s than the objective allows, beginning %s before it was noticed (CUSUM)", what,
+             duration_format(age_ns, text));
   mem_free(alert->evidence);
-  alert->evidence = mem_must_copy(evidence.data);
+  alert->evidence = mem_must_copy(evidence.data ? evidence.data : "");
   buf_free(&evidence);
 }
 
-static void path_onset(struct alert *alert, const struct path *path)
+static void path_onset(struct alert *alert, const struct path *path, bool slow)
 {
-  bool slow = path->settings.success_rate <= 0 || path->state->success.state != BREACH_BREACHED;
-  if (slow && path->settings.latency_q <= 0) slow = false;
-  double allowed = slow ? 1 - path->settings.latency_q : 1 - path->settings.success_rate / 100;
-  find_onset(alert, path->burn, allowed, slow);
+  int64_t now_ns = path->engine->now_ns;
+  double healthy = slow ? 1 - path->settings.latency_q : 1 - path->settings.success_rate / 100;
+  const struct breach *breach = slow ? &path->state->latency : &path->state->success;
+  struct tally window = burn_sum(path->burn, now_ns, breach_span_ns(breach, now_ns, path->settings.window_ns));
+  if (window.total == 0) return;
+  struct onset onset;
+  onset_start(&onset, healthy, (double)(slow ? window.slow : window.bad) / (double)window.total);
+  // What was over before the last recovery is another story.
+  burn_onset(path->burn, now_ns, breach_span_ns(breach, now_ns, BURN_SPAN_MAX_NS), slow, &onset);
+  put_onset(alert, onset.age_ns, slow ? "slow ones" : "failures");
 }
 
 struct alert *alert_open(nines *engine, struct path *path)
@@ -208,7 +210,7 @@ struct alert *alert_open(nines *engine, struct path *path)
   alert->severity = settings->severity;
   alert->episode = path->state->episode;
   alert->observe = settings->observe || engine->observe;
-  path_onset(alert, path);
+  path_onset(alert, path, path->settings.success_rate <= 0 || path->state->success.state != BREACH_BREACHED);
   alert_begin(alert, path_alert, "critical_path", path->name, settings->service, path_summary(path, &pool),
               settings->runbook);
   pool_fini(&pool);
@@ -249,11 +251,8 @@ static const char *rule_summary(const struct rule_instance *instance, struct poo
 static void rule_onset(struct alert *alert, const struct rule_instance *instance)
 {
   nines *engine = alert->engine;
-  const struct path *path = instance->subject.kind == SUBJECT_PATH ? instance->subject.object : NULL;
-  const struct slo *slo = instance->subject.kind == SUBJECT_SLO ? instance->subject.object : NULL;
-  if (path && path->settings.success_rate > 0)
-    find_onset(alert, path->burn, 1 - path->settings.success_rate / 100, false);
-  if (slo) find_onset(alert, slo->burn, 1 - slo->settings.objective / 100, false);
+  enum rule_burning burning = instance->rule->settings.burning;
+  if (burning) put_onset(alert, slo_onset_ns(instance->subject.object, burning == RULE_PAGE_BURN), "failures");
   if (alert->onset_wall_ns) return;
   alert->onset_wall_ns = engine->wall_ns - (engine->now_ns - instance->alarm->active_ns);
   alert->evidence = mem_must_copy("when its condition became true");

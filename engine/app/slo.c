@@ -296,6 +296,25 @@ enum truth slo_burning(const struct slo *slo, bool page)
   return traffic ? TRUTH_FALSE : TRUTH_UNKNOWN;
 }
 
+int64_t slo_onset_ns(const struct slo *slo, bool page)
+{
+  struct onset onset = { 0 };
+  double objective = objective_of(slo);
+  for (uint32_t i = 0; i < slo->settings.burn_count && onset.age_ns == 0; i++) {
+    const struct slo_burn *burn = &slo->settings.burns[i];
+    struct budget_counts still = sum(slo, burn->still_ns);
+    if (burn->page != page || !budget_over(still, burn->factor, objective)) continue;
+    onset_start(&onset, 1 - objective, (double)still.bad / (double)still.total);
+    burn_onset(slo->burn, slo->engine->now_ns, NS_PER_H, false, &onset);
+    for (int64_t age_ns = NS_PER_H + 5 * NS_PER_MIN; age_ns <= slo->settings.window_ns;
+         age_ns += age_ns < NS_PER_DAY ? 5 * NS_PER_MIN : NS_PER_H) {
+      struct budget_counts counts = sum(slo, age_ns);
+      onset_offer(&onset, age_ns, counts.total, counts.bad);
+    }
+  }
+  return onset.age_ns;
+}
+
 int slo_field_number(const char *name)
 {
   for (size_t i = 0; i < sizeof field_names / sizeof *field_names; i++)

@@ -76,6 +76,8 @@ enum truth slo_burning(const struct slo *slo, bool page);
 int slo_field_number(const char *name);
 int slo_field_check(const struct slo *slo, const struct expr_field *field, struct status *status);
 bool slo_read(const struct slo *slo, int field, int64_t window_ns, double *out);
+// Age of the beginning of what burns; 0: cannot be told.
+int64_t slo_onset_ns(const struct slo *slo, bool page);
 int64_t slo_period_ns(const struct slo *slo);                                  // how far the budget looks back now
 bool slo_freezes(const nines *engine, const char *service, const char **name); // whose budget is spent
 void slo_describe(const struct slo *slo, struct pool *pool, struct value *out);

@@ -61,29 +61,13 @@ struct tally burn_sum(const struct burn *burn, int64_t now_ns, int64_t span_ns)
   return window_sum(window_in(burn, i), now_ns, span_ns);
 }
 
-static bool is_over(const struct window *window, int64_t now_ns, uint32_t back, double allowed, bool slow)
+void burn_onset(const struct burn *burn, int64_t now_ns, int64_t age_max_ns, bool slow, struct onset *onset)
 {
-  int64_t width = window_width_ns(window);
-  struct tally tally = window_sum(window, now_ns, (int64_t)(back + 1) * width);
-  if (back > 0) tally = tally_sub(tally, window_sum(window, now_ns, (int64_t)back * width));
-  return tally.total > 0 && (double)(slow ? tally.slow : tally.bad) > allowed * (double)tally.total;
-}
-
-int64_t burn_onset_ns(const struct burn *burn, int64_t now_ns, double allowed, bool slow)
-{
-  int64_t onset_ns = 0;
-  for (uint32_t i = 0; i < RESOLUTIONS; i++) {
-    const struct window *window = window_in(burn, i);
-    uint32_t gap = 0, back = 0;
-    for (; back < BUCKETS - 2 && gap <= 2; back++) {
-      bool over = is_over(window, now_ns, back, allowed, slow);
-      gap = over ? 0 : gap + 1;
-      int64_t began_ns = now_ns - (int64_t)(back + 1) * window_width_ns(window);
-      if (over && (!onset_ns || began_ns < onset_ns)) onset_ns = began_ns;
+  for (uint32_t i = 0; i < RESOLUTIONS; i++)
+    for (int64_t buckets = 1; buckets < BUCKETS && buckets * width_ns[i] <= age_max_ns; buckets++) {
+      struct tally tally = window_sum(window_in(burn, i), now_ns, buckets * width_ns[i]);
+      onset_offer(onset, buckets * width_ns[i], tally.total, slow ? tally.slow : tally.bad);
     }
-    if (gap > 2) break;
-  }
-  return onset_ns;
 }
 
 double burn_rate(struct tally tally, double objective_ratio)

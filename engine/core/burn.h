@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "onset.h"
 #include "tally.h"
 
 struct burn;
@@ -20,10 +21,8 @@ bool burn_valid(const struct burn *burn);
 void burn_rebase(struct burn *burn, int64_t then_ns, int64_t now_ns);
 void burn_fold(struct burn *burn, int64_t now_ns, struct tally cumulative);
 struct tally burn_sum(const struct burn *burn, int64_t now_ns, int64_t span_ns); // span 1 s .. 1 h
-// Since when the share of bad (or slow) ones has been above `allowed`, looking back from now_ns bucket by bucket over
-// at most an hour: gaps of up to two buckets are bridged. The beginning of the first such bucket, 1 s wide within the
-// last minute, 10 s within ten; 0: not now.
-int64_t burn_onset_ns(const struct burn *burn, int64_t now_ns, double allowed, bool slow);
+// Offers the counts of the last hour by age, each second, ten seconds and minute up to age_max_ns: when did it begin?
+void burn_onset(const struct burn *burn, int64_t now_ns, int64_t age_max_ns, bool slow, struct onset *onset);
 // bad / total / (1 - objective): 1 spends the budget exactly; -1 when there was nothing. objective as a ratio below 1.
 double burn_rate(struct tally tally, double objective_ratio);
 // bad/total > factor * (1 - objective), without division or floating point: bad * 1e6 * 1000 > factor_milli *
