@@ -58,7 +58,11 @@ static void slo_take_up(struct slo *slo)
 {
   nines *engine = slo->engine;
   struct budget_counts now = counted(slo);
-  bool shift = engine->rebase && !slo->declared_by;
+  struct buf key = { 0 };
+  buf_printf(&key, "slo\n%s", slo->name);
+  bool shift = engine->rebase && !map_get(&engine->rebased, buf_view(&key)); // once after a boot
+  if (shift) CHECK(map_put(&engine->rebased, buf_view(&key), engine) == 0);
+  buf_free(&key);
   if (!burn_valid(slo->burn))
     burn_init(slo->burn, engine->now_ns, as_tally(now));
   else if (shift)
