@@ -409,6 +409,7 @@ static void apply(nines *engine, const struct input *input)
   case INPUT_STEP:
     engine_log(engine, "warn", "the system's wall clock was stepped by %lld ms",
                (long long)((int64_t)input->op / NS_PER_MS));
+    silences_stepped(engine);
     break;
   case INPUT_DOCUMENT:
   case INPUT_START:

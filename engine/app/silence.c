@@ -83,6 +83,11 @@ static void on_change(nines *engine, struct engine_timer *timer)
   set_timer(engine);
 }
 
+void silences_stepped(nines *engine)
+{
+  on_change(engine, &engine->silences_timer);
+}
+
 static int read_matcher(struct silence *silence, const struct value *item, struct status *status)
 {
   struct view name = value_get_text(item, "name"), value = value_get_text(item, "value");

@@ -21,6 +21,7 @@ const struct silence *silence_of(const nines *engine,
                                  const struct value *labels); // an active one that matches, or NULL
 const char *silence_id(const struct silence *silence);
 void silence_describe(const struct silence *silence, struct pool *pool, struct value *out); // as GET /api/v2/silence/ID
+void silences_stepped(nines *engine); // the wall clock was set: some may have begun or ended
 void silences_load(nines *engine);
 void silences_save(nines *engine);
 void silences_close(nines *engine);
