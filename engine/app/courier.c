@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "check.h"
 #include "list.h"
@@ -16,7 +17,7 @@
 #include "nearest.h"
 #include "payload.h"
 
-enum { WHY_MAX = 300, SHOWN_MAX = 120, ID_TEXT_MAX = 80 };
+enum { WHY_MAX = 300, SHOWN_MAX = 120, ID_TEXT_MAX = 80, RETRY_AFTER_MAX_S = 3600 };
 
 struct courier {
   struct loop *loop;
@@ -111,21 +112,41 @@ static bool is_final(int http_status)
   return http_status >= 400 && http_status < 500 && http_status != 408 && http_status != 425 && http_status != 429;
 }
 
+// Seconds that a busy notifier asks to be left alone; 0: none, or a date.
+static long retry_after_s(const struct fetch_reply *reply)
+{
+  static const char name[] = "\nretry-after:";
+  size_t size = sizeof name - 1;
+  long seconds = 0;
+  if (reply->status != 429 && reply->status != 503) return 0;
+  for (size_t i = 0; i + size < reply->headers.size; i++) {
+    const char *at = reply->headers.data + i, *end = reply->headers.data + reply->headers.size;
+    if (strncasecmp(at, name, size) != 0) continue;
+    for (at += size; at < end && *at == ' ';) at++;
+    for (; at < end && *at >= '0' && *at <= '9' && seconds < RETRY_AFTER_MAX_S; at++)
+      seconds = seconds * 10 + (*at - '0');
+    return seconds < RETRY_AFTER_MAX_S ? seconds : RETRY_AFTER_MAX_S;
+  }
+  return 0;
+}
+
 static void on_reply(void *userdata, const struct fetch_reply *reply)
 {
   struct delivery *delivery = userdata;
-  char text[SHOWN_MAX];
+  char text[SHOWN_MAX], wait[40] = "";
   if (reply->code != 0) {
     end(delivery, NINES_EIO, "no answer from %s: %s", delivery->notifier, reply->error);
     return;
   }
   shown(reply->body, text);
+  long seconds = retry_after_s(reply);
+  if (seconds > 0) snprintf(wait, sizeof wait, "retry after %lds: ", seconds);
   bool fine = reply->status >= 200 && reply->status < 300;
   end(delivery,
       fine                      ? 0
       : is_final(reply->status) ? NINES_EINVAL
                                 : NINES_EIO,
-      "%s answered %d%s%s", delivery->notifier, reply->status, text[0] ? ": " : "", text);
+      "%s%s answered %d%s%s", wait, delivery->notifier, reply->status, text[0] ? ": " : "", text);
 }
 
 static void add_path(struct buf *url, const char *path)

@@ -16,6 +16,8 @@
 struct courier;
 // code 0: delivered; NINES_EIO: try again; NINES_EINVAL: refused for good. `why` is a sentence without secrets: neither
 // the URL nor what was sent is in it.
+// A notifier that says when to come back (429 or 503 with Retry-After in seconds, up to 1 h) makes the sentence begin
+// with "retry after 30s: ".
 typedef void courier_fn(void *userdata, uint64_t op, int code, const char *why);
 
 struct courier *courier_open(struct loop *loop, struct fetcher *fetcher, struct commander *commander, courier_fn *done,

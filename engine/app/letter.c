@@ -148,6 +148,17 @@ static void delivered(nines *engine, struct letter *letter)
   send_waiting(engine);
 }
 
+// How long the notifier asks to be left alone (courier.h).
+static int64_t asked_ns(const char *why)
+{
+  static const char words[] = "retry after ";
+  const char *end = strchr(why, ':');
+  int64_t wait_ns;
+  if (strncmp(why, words, sizeof words - 1) != 0 || !end) return 0;
+  struct view text = { why + sizeof words - 1, (size_t)(end - why) - (sizeof words - 1) };
+  return duration_parse(text, &wait_ns, NULL) == 0 ? wait_ns : 0;
+}
+
 static void on_result(nines *engine, void *userdata, int code, struct view body)
 {
   struct letter *letter = userdata;
@@ -178,7 +189,8 @@ static void on_result(nines *engine, void *userdata, int code, struct view body)
   int64_t backoff_ns = BACKOFF_FIRST_NS << (letter->attempts < 7 ? letter->attempts - 1 : 6);
   if (backoff_ns > BACKOFF_MAX_NS) backoff_ns = BACKOFF_MAX_NS;
   backoff_ns = (int64_t)((double)backoff_ns * (0.8 + 0.4 * rng_unit(&engine->random)));
-  engine_timer_set(engine, &letter->timer, engine->now_ns + backoff_ns);
+  int64_t asked = asked_ns(why);
+  engine_timer_set(engine, &letter->timer, engine->now_ns + (asked > backoff_ns ? asked : backoff_ns));
 }
 
 static void letter_send(nines *engine, struct letter *letter)

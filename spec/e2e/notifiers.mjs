@@ -24,20 +24,21 @@ function install() {
 
 // Keeps requests, answers as the services do.
 async function services() {
-  const requests = [];
+  const requests = [], busy = new Set(), refused = new Map();
   const answers = { pagerduty: [202, '{"status":"success","message":"Event processed","dedup_key":"x"}'], slack: [200, 'ok'], datadog: [202, '{"status":"ok"}'] };
   const server = http.createServer((asked, answer) => {
     let text = '';
     asked.on('data', (part) => (text += part));
     asked.on('end', () => {
       const service = asked.url.split('/')[1];
-      requests.push({ service, method: asked.method, url: asked.url, headers: asked.headers, body: JSON.parse(text) });
+      if (busy.delete(service)) return refused.set(service, performance.now()), answer.writeHead(429, { 'Retry-After': '2' }).end('slow down');
+      requests.push({ at: performance.now(), service, method: asked.method, url: asked.url, headers: asked.headers, body: JSON.parse(text) });
       answer.writeHead(answers[service][0], { 'content-type': service === 'slack' ? 'text/html' : 'application/json' }).end(answers[service][1]);
     });
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   atEnd(() => (server.closeAllConnections(), new Promise((resolve) => server.close(resolve))));
-  return { requests, base: `http://127.0.0.1:${server.address().port}` };
+  return { requests, busy, refused, base: `http://127.0.0.1:${server.address().port}` };
 }
 
 // Keys and types; lists by their first item; free tables (details, labels) by their type alone.
@@ -50,7 +51,7 @@ function shape(value, name = '') {
 
 await main(async () => {
   const clients = install();
-  const { requests, base } = await services();
+  const { requests, busy, refused, base } = await services();
   const sender = child('node', ['send.js', base], { cwd: clients });
   const end = await sender.ended;
   if (!check(end.code === 0, `the clients ended with ${end.code}${end.code ? `: ${sender.output}` : ''}`)) return;
@@ -71,6 +72,7 @@ notify:
   const engine = new Engine(build, dir);
   await engine.start();
   const observe = (ok) => engine.ask('POST', '/v1/observations', Array.from({ length: 200 }, () => ({ path: 'checkout', ok })));
+  busy.add('slack');
   await observe(false);
   const of = (service, at = 0) => requests.filter((item) => item.service === service)[at];
   await poll('all three are told', 10000, () => of('pagerduty') && of('slack') && of('datadog'));
@@ -82,6 +84,8 @@ notify:
     const [a, b] = [JSON.stringify(shape(ours.body)), JSON.stringify(shape(their.body))];
     check(a === b, `${service}: the same shape ${a === b ? a : `\nours   ${a}\ntheirs ${b}`}`);
   }
+  const waited = of('slack').at - refused.get('slack');
+  check(waited >= 1950 && waited < 8000, `slack: came back ${(waited / 1000).toFixed(1)} s after a 429 with Retry-After: 2`);
   check(of('datadog').headers['dd-api-key'] === key && theirs.datadog.headers['dd-api-key'] === key, 'datadog: the key in the same header');
   check(of('pagerduty').body.routing_key === key && of('pagerduty').body.payload.severity === 'critical', 'pagerduty: routing key and severity');
 
