@@ -1,3 +1,5 @@
+// The best age so far is all that has to be kept.
+
 #include "onset.h"
 
 #include <math.h>
